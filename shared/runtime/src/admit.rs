@@ -161,8 +161,8 @@ pub trait Messages: Sized {
 /// The reasons are `unknown_type`, `unknown_version`, `oversize`, `malformed_json` and `malformed_body`.
 pub fn body<M: Messages>(message: &Message) -> Result<M, Refusal> {
     known(M::KNOWN, &message.name, message.version)?;
-    shape(&message.body)?;
-    let mut json = serde_json::Deserializer::from_slice(&message.body);
+    let text = shape(&message.body)?;
+    let mut json = serde_json::Deserializer::from_str(text);
     match M::decode(&message.name, message.version, &mut json) {
         Ok(read) => Ok(read),
         Err(Undecoded::UnknownName) => Err(unknown_type(M::KNOWN, &message.name, message.version)),
@@ -185,7 +185,7 @@ fn blamed<M: Messages>(message: &Message, error: &serde_json::Error) -> Refusal 
 }
 
 /// An object, in JSON that can be read in one way only.
-fn shape(body: &[u8]) -> Result<(), Refusal> {
+fn shape(body: &[u8]) -> Result<&str, Refusal> {
     let not_json = |detail: &str| Err(Refusal::new(Reason::MalformedJson, detail));
     if body.len() > BODY_MAX_BYTES {
         let detail = format!("{} bytes, at most {BODY_MAX_BYTES} are read", body.len());
@@ -197,8 +197,12 @@ fn shape(body: &[u8]) -> Result<(), Refusal> {
         [0x1f, 0x8b, ..] => return not_json("the body is compressed: publish it as it is"),
         [first, ..] => *first,
     };
+    // Once for all texts in it: the readers need not look again.
+    let Ok(body) = std::str::from_utf8(body) else {
+        return not_json("the body is not UTF-8");
+    };
     match strict::pass(body) {
-        Ok(()) if first == b'{' => Ok(()),
+        Ok(()) if first == b'{' => Ok(body),
         // Serde would take an array for a struct, by position.
         Ok(()) => Err(Refusal::new(Reason::MalformedBody, "the body is not an object").at("")),
         Err(Unfit::NotJson(error)) => not_json(&error.to_string()),

@@ -23,16 +23,26 @@ pub(super) enum Unfit {
 
 /// Refuses duplicate keys (the last one would win, silently), NUL and other control characters (PostgreSQL takes
 /// no NUL, logs and terminals take the others at their word), more than 128 levels, and bytes after the end.
-pub(super) fn pass(body: &[u8]) -> Result<(), Unfit> {
-    let mut flaw = None;
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let whole = Value { flaw: &mut flaw, path: &Path::Root };
+pub(super) fn pass(body: &str) -> Result<(), Unfit> {
+    let mut notes = Notes { suspect: may_have_control(body), ..Notes::default() };
+    let mut json = serde_json::Deserializer::from_str(body);
+    let whole = Value { notes: &mut notes, path: &Path::Root };
     let passed = whole.deserialize(&mut json).and_then(|()| json.end());
-    match (passed, flaw) {
+    match (passed, notes.flaw) {
         (_, Some(flaw)) => Err(Unfit::Flawed(flaw)),
         (Err(error), None) => Err(Unfit::NotJson(error)),
         (Ok(()), None) => Ok(()),
     }
+}
+
+/// What the pass remembers on its way.
+#[derive(Default)]
+struct Notes<'de> {
+    /// The first keys of all objects that are open, innermost last: one allocation a pass, not one an object.
+    keys: Vec<Cow<'de, str>>,
+    /// False if no text can have a control character in it.
+    suspect: bool,
+    flaw: Option<Flaw>,
 }
 
 /// Where we are: written out only when something is wrong there.
@@ -56,20 +66,20 @@ impl Path<'_> {
     }
 }
 
-struct Value<'a> {
-    flaw: &'a mut Option<Flaw>,
+struct Value<'a, 'de> {
+    notes: &'a mut Notes<'de>,
     path: &'a Path<'a>,
 }
 
-impl Value<'_> {
+impl Value<'_, '_> {
     /// Serde's errors are text: what we found is put aside, and the error only ends the pass.
     fn flawed<E: Error>(self, what: &'static str) -> E {
-        *self.flaw = Some(Flaw { pointer: self.path.pointer(), what });
+        self.notes.flaw = Some(Flaw { pointer: self.path.pointer(), what });
         E::custom(what)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for Value<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -77,7 +87,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for Value<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,13 +115,16 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        if has_control(text) { Err(self.flawed("a control character in a text")) } else { Ok(()) }
+        if self.notes.suspect && text.contains(char::is_control) {
+            return Err(self.flawed("a control character in a text"));
+        }
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         for index in 0.. {
             let path = Path::Index(self.path, index);
-            if seq.next_element_seed(Value { flaw: self.flaw, path: &path })?.is_none() {
+            if seq.next_element_seed(Value { notes: self.notes, path: &path })?.is_none() {
                 break;
             }
         }
@@ -119,48 +132,35 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = Keys::default();
+        let opened = self.notes.keys.len();
+        let mut more = HashSet::new();
         while let Some(key) = map.next_key_seed(Key)? {
+            let few = &self.notes.keys[opened..];
+            let twice = few.contains(&key) || (!more.is_empty() && more.contains(&key));
+            if few.len() < COMPARED_KEYS_MAX {
+                self.notes.keys.push(key.clone());
+            } else {
+                more.insert(key.clone());
+            }
             let path = Path::Key(self.path, &key);
-            let value = Value { flaw: self.flaw, path: &path };
-            if has_control(&key) {
+            let value = Value { notes: self.notes, path: &path };
+            if value.notes.suspect && key.contains(char::is_control) {
                 return Err(value.flawed("a control character in a key"));
             }
-            if seen.has(&key) {
+            if twice {
                 return Err(value.flawed("the key is there twice"));
             }
             map.next_value_seed(value)?;
-            seen.add(key);
         }
+        self.notes.keys.truncate(opened);
         Ok(())
     }
 }
 
-/// C0, DEL and C1. Bytes first: C1 begins with 0xC2 in UTF-8, and most texts have no such byte.
-fn has_control(text: &str) -> bool {
-    let suspect = text.bytes().fold(false, |any, b| any | (b < 0x20) | (b == 0x7f) | (b == 0xc2));
-    suspect && text.chars().any(char::is_control)
-}
-
-/// The keys of one object so far.
-#[derive(Default)]
-struct Keys<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
-}
-
-impl<'de> Keys<'de> {
-    fn has(&self, key: &str) -> bool {
-        self.few.iter().any(|seen| seen == key) || self.many.contains(key)
-    }
-
-    fn add(&mut self, key: Cow<'de, str>) {
-        if self.few.len() < COMPARED_KEYS_MAX {
-            self.few.push(key);
-        } else {
-            self.many.insert(key);
-        }
-    }
+/// Control characters are C0, DEL and C1. A bare C0 in a text is no JSON, so what remains is an escape, DEL itself,
+/// or C1, which begins with 0xC2 in UTF-8: most bodies have none of the three and are not searched text by text.
+fn may_have_control(body: &str) -> bool {
+    body.bytes().fold(false, |any, b| any | (b == b'\\') | (b == 0x7f) | (b == 0xc2))
 }
 
 /// A key as it means, whatever its escapes; borrowed if it has none.
