@@ -1,4 +1,5 @@
 //! How services run: the loop, and the ports to a broker, a store and a clock with what fits them.
+pub mod admit;
 pub mod amqp;
 pub mod broker;
 pub mod clock;
@@ -9,3 +10,4 @@ pub mod message;
 pub mod postgres;
 pub mod sqlite;
 pub mod store;
+pub mod wire;
