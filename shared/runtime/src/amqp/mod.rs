@@ -12,7 +12,6 @@ mod link;
 mod publish;
 mod raw;
 pub mod stack;
-mod standin;
 mod topology;
 
 use crate::broker::{Broker, BrokerError, Confirmed, Consumer, Outgoing, Topology};

@@ -126,7 +126,7 @@ async fn publish_group(
     let mut sent = Vec::with_capacity(group.len());
     let mut ids: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for index in group {
-        match raw::written(&super::standin::encode(&batch[*index]), live.user()) {
+        match raw::written(&crate::wire::encode(&batch[*index]), live.user()) {
             Ok(written) => {
                 ids.entry(written.id.clone()).or_default().push(*index);
                 sent.push((*index, written));
