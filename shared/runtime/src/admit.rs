@@ -1,5 +1,11 @@
 //! What may come in: why a message was refused, and the strict reading of its body.
+mod strict;
+
+use crate::message::{BODY_MAX_BYTES, Message};
+use crate::wire::kind_of;
+use serde::de::Deserializer;
 use std::fmt;
+use strict::Unfit;
 
 /// The longest text in an envelope, in characters: ids, names and keys are short, or they are something else.
 pub const TEXT_MAX_CHARS: usize = 128;
@@ -129,6 +135,129 @@ pub(crate) fn text(attribute: &str, value: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::MalformedEnvelope, wrong).at(format!("/{attribute}")))
 }
 
+/// Why a list of messages did not read one.
+#[derive(Debug)]
+pub enum Undecoded<E> {
+    UnknownName,
+    UnknownVersion,
+    Body(E),
+}
+
+/// A service's closed list of what it consumes.
+pub trait Messages: Sized {
+    /// Name and version of each.
+    const KNOWN: &'static [(&'static str, u16)];
+
+    fn decode<'de, D: Deserializer<'de>>(
+        name: &str,
+        version: u16,
+        from: D,
+    ) -> Result<Self, Undecoded<D::Error>>;
+}
+
+/// Reads a message into the type that its name and version say, strictly: a body that two readers could take
+/// differently is refused before any of it is believed.
+///
+/// The reasons are `unknown_type`, `unknown_version`, `oversize`, `malformed_json` and `malformed_body`.
+pub fn body<M: Messages>(message: &Message) -> Result<M, Refusal> {
+    known(M::KNOWN, &message.name, message.version)?;
+    let text = shape(&message.body)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    match M::decode(&message.name, message.version, &mut json) {
+        Ok(read) => Ok(read),
+        Err(Undecoded::UnknownName) => Err(unknown_type(M::KNOWN, &message.name, message.version)),
+        Err(Undecoded::UnknownVersion) => {
+            Err(unknown_version(M::KNOWN, &message.name, message.version))
+        }
+        Err(Undecoded::Body(error)) => Err(blamed::<M>(message, &error)),
+    }
+}
+
+/// Reads once more, slowly, to say which field it was: to keep the path costs an allocation a field.
+fn blamed<M: Messages>(message: &Message, error: &serde_json::Error) -> Refusal {
+    let mut json = serde_json::Deserializer::from_slice(&message.body);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    // The outcome is known; only the way there is of interest.
+    let _ = M::decode(&message.name, message.version, tracked);
+    let pointer = pointer(&track.path(), error);
+    Refusal::new(Reason::MalformedBody, error.to_string()).at(pointer)
+}
+
+/// An object, in JSON that can be read in one way only.
+fn shape(body: &[u8]) -> Result<&str, Refusal> {
+    let not_json = |detail: &str| Err(Refusal::new(Reason::MalformedJson, detail));
+    if body.len() > BODY_MAX_BYTES {
+        let detail = format!("{} bytes, at most {BODY_MAX_BYTES} are read", body.len());
+        return Err(Refusal::new(Reason::Oversize, detail));
+    }
+    let first = match body.trim_ascii_start() {
+        [] => return not_json("the body is empty"),
+        [0xef, 0xbb, 0xbf, ..] => return not_json("the body begins with a byte order mark"),
+        [0x1f, 0x8b, ..] => return not_json("the body is compressed: publish it as it is"),
+        [first, ..] => *first,
+    };
+    // Once for all texts in it: the readers need not look again.
+    let Ok(body) = std::str::from_utf8(body) else {
+        return not_json("the body is not UTF-8");
+    };
+    match strict::pass(body) {
+        Ok(()) if first == b'{' => Ok(body),
+        // Serde would take an array for a struct, by position.
+        Ok(()) => Err(Refusal::new(Reason::MalformedBody, "the body is not an object").at("")),
+        Err(Unfit::NotJson(error)) => not_json(&error.to_string()),
+        Err(Unfit::Flawed(flaw)) => {
+            Err(Refusal::new(Reason::MalformedJson, flaw.what).at(flaw.pointer))
+        }
+    }
+}
+
+fn known(all: &[(&str, u16)], name: &str, version: u16) -> Result<(), Refusal> {
+    if all.contains(&(name, version)) {
+        Ok(())
+    } else if all.iter().any(|(known, _)| *known == name) {
+        Err(unknown_version(all, name, version))
+    } else {
+        Err(unknown_type(all, name, version))
+    }
+}
+
+fn unknown_version(all: &[(&str, u16)], name: &str, version: u16) -> Refusal {
+    let versions = all.iter().filter(|(known, _)| *known == name);
+    let versions: Vec<_> = versions.map(|(_, version)| version.to_string()).collect();
+    let detail = format!("{name} is read in version {}, not {version}", versions.join(" and "));
+    Refusal::new(Reason::UnknownVersion, detail)
+}
+
+fn unknown_type(all: &[(&str, u16)], name: &str, version: u16) -> Refusal {
+    let wanted = kind_of(name, version);
+    let near = all.iter().map(|(name, version)| kind_of(name, *version));
+    let near = near.map(|known| (distance(&wanted, &known), known)).min();
+    let detail = match near {
+        // Beyond a third it is another word.
+        Some((distance, near)) if distance * 3 <= near.len() => {
+            format!("nobody here reads {wanted}; did you mean {near}?")
+        }
+        _ => format!("nobody here reads {wanted}"),
+    };
+    Refusal::new(Reason::UnknownType, detail)
+}
+
+/// How many bytes must be added, removed or changed to get from one to the other (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.bytes().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
 /// The field that serde blames, as RFC 6901. A missing field is named too, though it is not there to point to.
 pub(crate) fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
     use serde_path_to_error::Segment;
@@ -140,9 +269,10 @@ pub(crate) fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Erro
             Segment::Unknown => {}
         }
     }
-    let missing = error.to_string();
-    let missing = missing.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    if let Some(field) = missing {
+    // For these two serde blames the object around the field.
+    let said = error.to_string();
+    let field = ["missing field `", "duplicate field `"].iter().find_map(|p| said.strip_prefix(p));
+    if let Some(field) = field.and_then(|rest| rest.split('`').next()) {
         step(&mut pointer, field);
     }
     pointer

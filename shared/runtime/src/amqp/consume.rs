@@ -1,0 +1,144 @@
+//! Receives from one queue, over a channel of its own.
+use super::fault::{ACK_MS, CALL_MS, CLOSE_MS, short, within};
+use super::link::Live;
+use super::raw;
+use crate::broker::{BrokerError, Consumer, Delivery};
+use async_trait::async_trait;
+use futures_util::{FutureExt, StreamExt};
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often an idle receiver looks whether its connection still stands, should nobody have told it.
+const WATCH_MS: u64 = 5_000;
+
+/// A consumer and its channel. Tags are the channel's: they mean nothing on another, so both live and die together.
+pub(super) struct AmqpConsumer {
+    live: Arc<Live>,
+    channel: Channel,
+    queue: String,
+    /// None once it has ended: lapin's stream must not be asked again after its end, it would wait for ever.
+    stream: Option<lapin::Consumer>,
+    /// An end that was met behind deliveries, told at the next call.
+    ended: Option<BrokerError>,
+    /// Tag of the last delivery handed out.
+    given: u64,
+    /// All up to and with this tag is acknowledged.
+    acked: u64,
+}
+
+/// Starts to consume on a channel of its own.
+pub(super) async fn start(
+    live: Arc<Live>,
+    queue: &str,
+    prefetch: u16,
+) -> Result<AmqpConsumer, BrokerError> {
+    let attempted = || format!("consuming from {queue}");
+    let name = short(queue, attempted)?;
+    let channel = live.channel().await?;
+    // Always, and never 0, which means without a limit: lapin takes all that the broker sends into memory.
+    let asked = channel.basic_qos(prefetch.max(1), BasicQosOptions::default());
+    live.or_cut(within(CALL_MS, attempted, asked).await)?;
+    let options = BasicConsumeOptions::default();
+    let asked = channel.basic_consume(name, "".into(), options, FieldTable::default());
+    let stream = live.or_cut(within(CALL_MS, attempted, asked).await)?;
+    let queue = queue.to_owned();
+    let (stream, ended) = (Some(stream), None);
+    Ok(AmqpConsumer { live, channel, queue, stream, ended, given: 0, acked: 0 })
+}
+
+impl AmqpConsumer {
+    fn down(&self, why: impl Into<String>) -> BrokerError {
+        let attempted = format!("receiving from {}", self.queue);
+        BrokerError::Down { attempted, why: why.into() }
+    }
+
+    /// Makes an end of it: what the stream says after an error is not to be trusted.
+    ///
+    /// The connection goes with it. When a queue is deleted, channel and connection look as if nothing had
+    /// happened; a new connection declares the queue again.
+    fn end(&mut self, why: impl Into<String>) -> BrokerError {
+        self.stream = None;
+        self.live.cut();
+        self.down(why)
+    }
+
+    fn take(&mut self, item: Option<lapin::Result<lapin::message::Delivery>>) -> Taken {
+        let delivery = match item {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return Err(self.end(error.to_string())),
+            None => return Err(self.end("it ended the consumer, as when the queue is deleted")),
+        };
+        // The broker counts a channel's deliveries from one. A gap would make us acknowledge what we never saw.
+        if delivery.delivery_tag != self.given + 1 {
+            return Err(self.end("deliveries are not counted from one, a bug"));
+        }
+        self.given += 1;
+        let redelivered = delivery.redelivered;
+        Ok(Delivery { tag: self.given, redelivered, raw: raw::read(delivery) })
+    }
+}
+
+type Taken = Result<Delivery, BrokerError>;
+
+#[async_trait]
+impl Consumer for AmqpConsumer {
+    // Cancel safe: once a delivery is taken nothing is awaited any more.
+    async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        if let Some(ended) = self.ended.take() {
+            return Err(ended);
+        }
+        // How long it may take until somebody publishes is nobody's fault: this waits without a limit, and looks.
+        let first = loop {
+            let Some(stream) = &mut self.stream else { return Err(self.down("it has ended")) };
+            let next = tokio::time::timeout(Duration::from_millis(WATCH_MS), stream.next());
+            match next.await {
+                Ok(item) => break item,
+                Err(_) if self.live.is_well() && self.channel.status().connected() => {}
+                Err(_) => return Err(self.end("the connection is gone")),
+            }
+        };
+        let mut deliveries = vec![self.take(first)?];
+        while deliveries.len() < max
+            && let Some(stream) = &mut self.stream
+            && let Some(item) = stream.next().now_or_never()
+        {
+            match self.take(item) {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(ended) => self.ended = Some(ended),
+            }
+        }
+        Ok(deliveries)
+    }
+
+    async fn ack(&mut self, through: u64) -> Result<(), BrokerError> {
+        let queue = &self.queue;
+        let attempted = || format!("acknowledging up to {through} from {queue}");
+        assert!(through <= self.given, "only what was delivered can be acknowledged");
+        // The broker closes a channel on which something is acknowledged twice; and tag 0 would mean all.
+        if through <= self.acked {
+            return Ok(());
+        }
+        let written = self.channel.basic_ack(through, BasicAckOptions { multiple: true });
+        self.live.or_cut(within(ACK_MS, attempted, written).await)?;
+        self.acked = through;
+        Ok(())
+    }
+
+    async fn close(mut self: Box<Self>) {
+        // Cancelled first: a cancel that comes after its queue was deleted kills the whole connection, and lapin
+        // sends one when a running consumer is dropped. Only the channel's end gives back what was prefetched.
+        if let Some(stream) = self.stream.take()
+            && self.channel.status().connected()
+        {
+            let cancelled = self.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+            let _ = self.live.or_cut(within(CLOSE_MS, String::new, cancelled).await);
+        }
+        if self.channel.status().connected() {
+            let closed = self.channel.close(200, "OK".into());
+            let _ = self.live.or_cut(within(CLOSE_MS, String::new, closed).await);
+        }
+    }
+}
