@@ -1,11 +1,11 @@
 //! One unit of work, from admitted messages to everything that their commit changes. No IO but loading.
-use crate::journal;
 use crate::admit::{self, Reason};
+use crate::journal;
 use crate::message::{Message, Raw, body_of};
 use crate::park;
 use crate::store::{
-    Changes, DeferredRow, EntityRow, InboxRow, JournalRow, Loaded, ParkedRow, RequestRow, StoreError,
-    TimerRow, Transaction, Wanted,
+    Changes, DeferredRow, EntityRow, InboxRow, JournalRow, Loaded, ParkedRow, RequestRow,
+    StoreError, TimerRow, Transaction, Wanted,
 };
 use crate::trace;
 use bytes::Bytes;
@@ -15,10 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use uuid::Uuid;
 
 /// How long a message that came too early may wait for its entity to move, in milliseconds.
-pub const DEFER_PATIENCE_MS: i64 = 15 * 60 * 1000;
+pub(crate) const DEFER_PATIENCE_MS: i64 = 15 * 60 * 1000;
 
 /// Messages that may wait for one entity; one more is parked.
-pub const DEFERRED_MAX: usize = 64;
+pub(crate) const DEFERRED_MAX: usize = 64;
 
 /// A message that may be decided: typed, with where it came from.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ struct Waiting {
 pub(crate) struct Unreadable {
     pub(crate) inbox: InboxRow,
     pub(crate) reason: Reason,
-    pub(crate) row: ParkedRow,
+    pub(crate) row: Box<ParkedRow>,
     /// The parked message that this is another try of.
     pub(crate) redriven: Option<Uuid>,
 }
@@ -106,7 +106,7 @@ pub(crate) async fn decide<S: Service>(
         if batch.seen.insert(inbox.id, inbox.hash).is_none() {
             batch.changes.redriven.extend(redriven);
             batch.changes.inbox.push(inbox.clone());
-            batch.changes.parked.push(row.clone());
+            batch.changes.parked.push((**row).clone());
             batch.outcomes.push(("unreadable", Outcome::Parked(*reason)));
         }
     }
@@ -304,6 +304,7 @@ impl<S: Service> Batch<S> {
                 body: body_of(&request),
                 attempts: 0,
                 created_at_ms: self.now_ms,
+                lease_ms: 0,
             });
         }
     }
@@ -350,8 +351,9 @@ impl<S: Service> Batch<S> {
             version: *version,
             state: state.clone(),
             open: overdue_after.is_some(),
-            overdue_at_ms: overdue_after
-                .map(|d| self.now_ms.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX))),
+            overdue_at_ms: overdue_after.map(|d| {
+                self.now_ms.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+            }),
         };
         self.changes.journal.push(JournalRow {
             position: 0,

@@ -7,7 +7,7 @@ use crate::health::Health;
 use crate::message::{Message, Raw};
 use crate::park;
 use crate::retry::Backoff;
-use crate::store::{InboxRow, ParkedRow};
+use crate::store::{Due, InboxRow, ParkedRow, TimerRow};
 use crate::wire;
 use quadrille_core::{Descriptor, Messages, Origin, Service};
 use std::sync::Arc;
@@ -142,8 +142,51 @@ fn input<S: Service>(raw: &Raw, message: Message, now_ms: i64) -> Result<Input<S
     }
 }
 
-/// The same for a parked message that an operator wants tried again.
-pub(crate) fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, Unreadable>> {
+/// The same for work that waited in rows.
+pub(crate) fn due<S: Service>(due: Due, now_ms: i64) -> Vec<Result<Input<S>, Unreadable>> {
+    match due {
+        Due::Timer(row) => vec![own(timer::<S>(&row, now_ms), Source::Timer(row.id), now_ms)],
+        Due::Expired(row) => vec![own(row.message, Source::Expired, now_ms)],
+        Due::Redriven(parked) => redriven(parked, now_ms),
+    }
+}
+
+/// A timer that fires is a message of the service to itself.
+fn timer<S: Service>(row: &TimerRow, now_ms: i64) -> Message {
+    Message {
+        id: row.id,
+        name: row.name.clone(),
+        version: row.version,
+        source: S::NAME.to_owned(),
+        subject: row.entity.clone(),
+        correlation: row.correlation.clone(),
+        causation: None,
+        time_ms: now_ms,
+        position: None,
+        traceparent: row.traceparent.clone(),
+        body: row.body.clone(),
+        outside: false,
+    }
+}
+
+/// A message that this service wrote into a row itself: it was admitted before.
+fn own<S: Service>(message: Message, source: Source, now_ms: i64) -> Result<Input<S>, Unreadable> {
+    match admit::body(&message) {
+        Ok(typed) => {
+            let inbox_id = message.id;
+            Ok(Input { inbox_id, hash: 0, message, typed, source, raw: None })
+        }
+        Err(refusal) => {
+            let inbox = InboxRow { id: message.id, hash: 0 };
+            let reason = refusal.reason;
+            let row = Box::new(park::row(now_ms, &message, None, reason, &refusal.detail));
+            Err(Unreadable { inbox, reason, row, redriven: None })
+        }
+    }
+}
+
+/// A parked message that an operator wants tried again: its parking is what is consumed now.
+fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, Unreadable>> {
     let delivery = Delivery { tag: 0, redelivered: true, raw: parked.raw };
     let again = read::<S>(&delivery, now_ms).into_iter().map(|read| match read {
         Ok(input) => {
@@ -180,7 +223,8 @@ fn authority<S: Service>(raw: &Raw, message: &Message) -> Result<(), Refusal> {
 fn unreadable(refusal: Refusal, name: Option<String>, raw: Raw, now_ms: i64) -> Unreadable {
     let inbox = InboxRow { id: Uuid::new_v5(&Uuid::NAMESPACE_OID, &fingerprint(&raw)), hash: 0 };
     let reason = refusal.reason;
-    Unreadable { inbox, reason, row: park::unreadable(now_ms, name, raw, refusal), redriven: None }
+    let row = Box::new(park::unreadable(now_ms, name, raw, refusal));
+    Unreadable { inbox, reason, row, redriven: None }
 }
 
 /// So that an unreadable message that is delivered twice is parked once.

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 /// Batches on their way to the broker at one time; then the next commit waits.
-pub const PUBLISHES_MAX: usize = 4;
+pub(crate) const PUBLISHES_MAX: usize = 4;
 
 /// Events in one bundle.
-pub const BUNDLE_MAX: usize = 64;
+pub(crate) const BUNDLE_MAX: usize = 64;
 
 /// Bytes in one bundle, as every reader must be able to take it.
-pub const BUNDLE_MAX_BYTES: usize = 64 * 1024;
+pub(crate) const BUNDLE_MAX_BYTES: usize = 64 * 1024;
 
 /// Commits that one sweep publishes again.
 const SWEEP_MAX: u32 = 64;
@@ -44,6 +44,9 @@ impl Confirmed {
     fn add(&self, position: u64) {
         self.positions.lock().expect("nobody panics with it").push(position);
         self.arrived.notify_one();
+    }
+    pub(crate) fn put_back(&self, positions: Vec<u64>) {
+        self.positions.lock().expect("nobody panics with it").extend(positions);
     }
     pub(crate) fn take(&self) -> Vec<u64> {
         std::mem::take(&mut self.positions.lock().expect("nobody panics with it"))
@@ -151,7 +154,10 @@ async fn send(
                 let (unroutable, refused) = (answer.unroutable.len(), answer.refused.len());
                 let keys: Vec<_> = batch.iter().map(|o| o.routing_key.as_str()).collect();
                 tracing::warn!(
-                    service, unroutable, refused, ?keys,
+                    service,
+                    unroutable,
+                    refused,
+                    ?keys,
                     "no queue took some events; they will be published again: is every consumer's queue declared?"
                 );
             }

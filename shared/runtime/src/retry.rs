@@ -25,13 +25,13 @@ impl Backoff {
         Self { first_ms: 200, most_ms: 60_000, tries: attempts.saturating_sub(1) }
     }
 
-    /// How often `next` was asked.
+    /// How often a pause was asked for.
     pub const fn tries(&self) -> u32 {
         self.tries
     }
 
     /// How long to wait before the next try.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let doubled = self.first_ms.saturating_mul(1_u64 << self.tries.min(20));
         self.tries = self.tries.saturating_add(1);
         let whole = doubled.min(self.most_ms);
@@ -41,7 +41,7 @@ impl Backoff {
     }
 
     pub async fn pause(&mut self, clock: &dyn Clock) {
-        let pause = self.next();
+        let pause = self.next_pause();
         clock.sleep(pause).await;
     }
 }
