@@ -1,1 +1,2 @@
-//! To come.
+//! What every implementation of a port must keep: suites that any implementation is put through.
+pub mod store;
