@@ -68,6 +68,12 @@ pub struct Parts<S: Service> {
     pub bundling: bool,
 }
 
+impl<S: Service> std::fmt::Debug for Parts<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Parts").field("service", &S::NAME).finish_non_exhaustive()
+    }
+}
+
 /// Runs one service until `stop` is cancelled, then finishes what is under way.
 ///
 /// A broker or store that is away is waited for. Returns an error only if the store is broken:
