@@ -3,7 +3,7 @@ mod strict;
 
 use crate::message::{BODY_MAX_BYTES, Message};
 use crate::wire::kind_of;
-use serde::de::Deserializer;
+use quadrille_core::{Descriptor, Invalid, Messages, Undecoded};
 use std::fmt;
 use strict::Unfit;
 
@@ -44,13 +44,15 @@ pub enum Reason {
     Rejected,
     /// It came too early, and what it waited for did not happen in time.
     Expired,
-    /// Every attempt at it failed or killed its process.
+    /// Every attempt at it killed its process.
     RepeatedlyFailed,
+    /// The service panicked over it: a bug of ours, or a number that cannot be.
+    Panicked,
 }
 
 impl Reason {
     /// All of them, for counters that begin at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Oversize,
         Self::MalformedHeaders,
         Self::UnsupportedContentType,
@@ -64,6 +66,7 @@ impl Reason {
         Self::Rejected,
         Self::Expired,
         Self::RepeatedlyFailed,
+        Self::Panicked,
     ];
 
     /// The stable word.
@@ -82,6 +85,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::RepeatedlyFailed => "repeatedly_failed",
+            Self::Panicked => "panicked",
         }
     }
 }
@@ -135,41 +139,24 @@ pub(crate) fn text(attribute: &str, value: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::MalformedEnvelope, wrong).at(format!("/{attribute}")))
 }
 
-/// Why a list of messages did not read one.
-#[derive(Debug)]
-pub enum Undecoded<E> {
-    UnknownName,
-    UnknownVersion,
-    Body(E),
-}
-
-/// A service's closed list of what it consumes.
-pub trait Messages: Sized {
-    /// Name and version of each.
-    const KNOWN: &'static [(&'static str, u16)];
-
-    fn decode<'de, D: Deserializer<'de>>(
-        name: &str,
-        version: u16,
-        from: D,
-    ) -> Result<Self, Undecoded<D::Error>>;
-}
-
 /// Reads a message into the type that its name and version say, strictly: a body that two readers could take
 /// differently is refused before any of it is believed.
 ///
 /// The reasons are `unknown_type`, `unknown_version`, `oversize`, `malformed_json` and `malformed_body`.
 pub fn body<M: Messages>(message: &Message) -> Result<M, Refusal> {
-    known(M::KNOWN, &message.name, message.version)?;
+    known(M::LIST, &message.name, message.version)?;
     let text = shape(&message.body)?;
     let mut json = serde_json::Deserializer::from_str(text);
     match M::decode(&message.name, message.version, &mut json) {
         Ok(read) => Ok(read),
-        Err(Undecoded::UnknownName) => Err(unknown_type(M::KNOWN, &message.name, message.version)),
-        Err(Undecoded::UnknownVersion) => {
-            Err(unknown_version(M::KNOWN, &message.name, message.version))
+        Err(Undecoded::UnknownName) => Err(unknown_type(M::LIST, &message.name, message.version)),
+        Err(Undecoded::UnknownVersion { .. }) => {
+            Err(unknown_version(M::LIST, &message.name, message.version))
         }
         Err(Undecoded::Body(error)) => Err(blamed::<M>(message, &error)),
+        Err(Undecoded::Invalid(Invalid { pointer, why })) => {
+            Err(Refusal::new(Reason::MalformedBody, why).at(pointer))
+        }
     }
 }
 
@@ -212,26 +199,26 @@ fn shape(body: &[u8]) -> Result<&str, Refusal> {
     }
 }
 
-fn known(all: &[(&str, u16)], name: &str, version: u16) -> Result<(), Refusal> {
-    if all.contains(&(name, version)) {
+fn known(all: &[Descriptor], name: &str, version: u16) -> Result<(), Refusal> {
+    if all.iter().any(|known| known.name == name && known.version == version) {
         Ok(())
-    } else if all.iter().any(|(known, _)| *known == name) {
+    } else if all.iter().any(|known| known.name == name) {
         Err(unknown_version(all, name, version))
     } else {
         Err(unknown_type(all, name, version))
     }
 }
 
-fn unknown_version(all: &[(&str, u16)], name: &str, version: u16) -> Refusal {
-    let versions = all.iter().filter(|(known, _)| *known == name);
-    let versions: Vec<_> = versions.map(|(_, version)| version.to_string()).collect();
+fn unknown_version(all: &[Descriptor], name: &str, version: u16) -> Refusal {
+    let versions = all.iter().filter(|known| known.name == name);
+    let versions: Vec<_> = versions.map(|known| known.version.to_string()).collect();
     let detail = format!("{name} is read in version {}, not {version}", versions.join(" and "));
     Refusal::new(Reason::UnknownVersion, detail)
 }
 
-fn unknown_type(all: &[(&str, u16)], name: &str, version: u16) -> Refusal {
+fn unknown_type(all: &[Descriptor], name: &str, version: u16) -> Refusal {
     let wanted = kind_of(name, version);
-    let near = all.iter().map(|(name, version)| kind_of(name, *version));
+    let near = all.iter().map(|known| kind_of(known.name, known.version));
     let near = near.map(|known| (distance(&wanted, &known), known)).min();
     let detail = match near {
         // Beyond a third it is another word.

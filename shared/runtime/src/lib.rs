@@ -1,13 +1,27 @@
 //! How services run: the loop, and the ports to a broker, a store and a clock with what fits them.
+//!
+//! The path of a message: bytes in -> decode -> load -> react -> commit -> publish -> ack.
+//! [`processor`] is that sentence; everything else is one word of it.
+pub mod adapter;
 pub mod admit;
 pub mod amqp;
 pub mod broker;
+mod calls;
 pub mod clock;
 pub mod conformance;
+mod decide;
+pub mod health;
+pub mod intake;
 pub mod journal;
 pub mod local;
 pub mod message;
+pub mod metrics;
+mod outbox;
+pub mod park;
 pub mod postgres;
+pub mod processor;
+pub mod retry;
 pub mod sqlite;
 pub mod store;
+mod trace;
 pub mod wire;

@@ -57,6 +57,13 @@ pub struct Raw {
     pub body: Bytes,
 }
 
+/// The body of a typed message, JSON.
+pub fn body_of(message: &impl quadrille_core::Messages) -> Bytes {
+    let mut json = serde_json::Serializer::new(Vec::with_capacity(256));
+    message.encode(&mut json).expect("messages are plain data");
+    json.into_inner().into()
+}
+
 /// Bodies inside JSON are base64, as they may be anything.
 pub(crate) mod base64 {
     use bytes::Bytes;

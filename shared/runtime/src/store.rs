@@ -93,6 +93,8 @@ pub struct RequestRow {
     pub attempts: u32,
     /// When it was written, milliseconds since 1970.
     pub created_at_ms: i64,
+    /// When written: it belongs to the writer for so long, and is due to anybody after. 0 when read.
+    pub lease_ms: i64,
 }
 
 /// A message that came too early and waits until its entity moves.

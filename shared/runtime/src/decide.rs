@@ -1,0 +1,458 @@
+//! One unit of work, from admitted messages to everything that their commit changes. No IO but loading.
+use crate::admit::{self, Reason};
+use crate::journal;
+use crate::message::{Message, Raw, body_of};
+use crate::park;
+use crate::store::{
+    Changes, DeferredRow, EntityRow, InboxRow, JournalRow, Loaded, ParkedRow, RequestRow,
+    StoreError, TimerRow, Transaction, Wanted,
+};
+use crate::trace;
+use bytes::Bytes;
+use quadrille_core::{Cx, Effects, Keyed, Messages, Service, UnitOfWork, Verdict};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use uuid::Uuid;
+
+/// How long a message that came too early may wait for its entity to move, in milliseconds.
+pub(crate) const DEFER_PATIENCE_MS: i64 = 15 * 60 * 1000;
+
+/// Messages that may wait for one entity; one more is parked.
+pub(crate) const DEFERRED_MAX: usize = 64;
+
+/// A message that may be decided: typed, with where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Input<S: Service> {
+    /// What makes a second one a duplicate.
+    pub(crate) inbox_id: Uuid,
+    pub(crate) hash: i64,
+    pub(crate) message: Message,
+    pub(crate) typed: S::Consumes,
+    pub(crate) source: Source,
+    /// As it came, to be kept if nobody can use it; none if it never left the service.
+    pub(crate) raw: Option<Raw>,
+}
+
+/// Where a message came from, and so what else its commit must settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Broker,
+    Timer(Uuid),
+    Answer(Uuid),
+    /// It waited too long: once more, and then never again.
+    Expired,
+    Redriven(Uuid),
+}
+
+/// What became of one message, for the log and the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Accepted,
+    Ignored(&'static str),
+    Deferred(&'static str),
+    Parked(Reason),
+    Duplicate,
+}
+
+/// Everything that one commit will change, and what follows from it.
+pub(crate) struct Batch<S: Service> {
+    pub(crate) changes: Changes,
+    /// Messages to publish; `position` is the index of their journal row until the commit gives one.
+    pub(crate) outgoing: Vec<Message>,
+    /// What became of each message, by name; re-offered messages come behind the one that moved them.
+    pub(crate) outcomes: Vec<(&'static str, Outcome)>,
+    now_ms: i64,
+    unit: UnitOfWork<S>,
+    versions: HashMap<String, u64>,
+    seen: HashMap<Uuid, i64>,
+    waiting: BTreeMap<String, Vec<Waiting>>,
+}
+
+struct Waiting {
+    row: DeferredRow,
+    /// True if it lies in the store already.
+    stored: bool,
+}
+
+/// A message that nobody could read, ready to be kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) inbox: InboxRow,
+    pub(crate) reason: Reason,
+    pub(crate) row: Box<ParkedRow>,
+    /// The parked message that this is another try of.
+    pub(crate) redriven: Option<Uuid>,
+}
+
+/// Decides all inputs, one after the other, on entities that evolve meanwhile; keeps what is unreadable.
+pub(crate) async fn decide<S: Service>(
+    inputs: &[Input<S>],
+    unreadable: &[Unreadable],
+    now_ms: i64,
+    transaction: &mut dyn Transaction,
+) -> Result<Batch<S>, StoreError> {
+    let mut batch = Batch::new(now_ms);
+    let ids = inputs.iter().map(|input| input.inbox_id);
+    let ids = ids.chain(unreadable.iter().map(|u| u.inbox.id)).collect();
+    let all: Vec<_> = inputs.iter().flat_map(|i| batch.unit.missing(&i.typed)).collect();
+    batch.load(ids, all, transaction).await?;
+    // What was loaded may lead to more entities, for several inputs at once.
+    let more: Vec<_> = inputs.iter().flat_map(|i| batch.unit.missing(&i.typed)).collect();
+    batch.load(Vec::new(), more, transaction).await?;
+    for input in inputs {
+        batch.take(input, transaction).await?;
+    }
+    for Unreadable { inbox, reason, row, redriven } in unreadable {
+        if batch.seen.insert(inbox.id, inbox.hash).is_none() {
+            batch.changes.redriven.extend(redriven);
+            batch.changes.inbox.push(inbox.clone());
+            batch.changes.parked.push((**row).clone());
+            batch.outcomes.push(("unreadable", Outcome::Parked(*reason)));
+        }
+    }
+    Ok(batch)
+}
+
+type Key<S> = <<S as Service>::Consumes as Keyed>::Key;
+
+impl<S: Service> Batch<S> {
+    fn new(now_ms: i64) -> Self {
+        Self {
+            changes: Changes::default(),
+            outgoing: Vec::new(),
+            outcomes: Vec::new(),
+            now_ms,
+            unit: UnitOfWork::default(),
+            versions: HashMap::new(),
+            seen: HashMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    async fn load(
+        &mut self,
+        messages: Vec<Uuid>,
+        keys: Vec<Key<S>>,
+        transaction: &mut dyn Transaction,
+    ) -> Result<(), StoreError> {
+        let keys: BTreeMap<String, Key<S>> =
+            keys.into_iter().map(|key| (key.to_string(), key)).collect();
+        if messages.is_empty() && keys.is_empty() {
+            return Ok(());
+        }
+        let wanted = Wanted { messages, entities: keys.keys().cloned().collect() };
+        let Loaded { seen, entities, deferred } = transaction.load(&wanted).await?;
+        self.seen.extend(seen);
+        for row in deferred {
+            let waiting = Waiting { stored: true, row };
+            self.waiting.entry(waiting.row.entity.clone()).or_default().push(waiting);
+        }
+        let mut found: HashMap<_, _> = entities.into_iter().map(|r| (r.key.clone(), r)).collect();
+        for (text, key) in keys {
+            let (version, entity) = match found.remove(&text) {
+                Some(row) => (row.version, read_state::<S>(&row)?),
+                None => (0, S::Entity::default()),
+            };
+            self.versions.insert(text, version);
+            self.unit.load(key, entity);
+        }
+        Ok(())
+    }
+
+    /// Decides one message, and then those that waited for what it changed.
+    async fn take(
+        &mut self,
+        input: &Input<S>,
+        transaction: &mut dyn Transaction,
+    ) -> Result<(), StoreError> {
+        match self.seen.get(&input.inbox_id) {
+            Some(hash) if *hash == input.hash => self.note(input, Outcome::Duplicate),
+            Some(_) => {
+                let why = "a message with this id and another body was consumed before".to_owned();
+                self.park(input, Reason::IdReused, why);
+            }
+            None if input.source == Source::Expired && !self.still_waits(input) => {
+                self.note(input, Outcome::Duplicate);
+            }
+            None => {
+                self.settle_source(input);
+                let mut queue = VecDeque::from(self.one(input, false, transaction).await?);
+                while let Some(waiting) = queue.pop_front() {
+                    queue.extend(self.one(&waiting, true, transaction).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides one message; returns those that waited for what it changed.
+    async fn one(
+        &mut self,
+        input: &Input<S>,
+        reoffered: bool,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Vec<Input<S>>, StoreError> {
+        if reoffered && !self.still_waits(input) {
+            return Ok(Vec::new()); // taken meanwhile
+        }
+        // What was loaded may lead to more; each round names something new, so it ends.
+        loop {
+            let missing = self.unit.missing(&input.typed);
+            if missing.is_empty() {
+                break;
+            }
+            self.load(Vec::new(), missing, transaction).await?;
+        }
+        let (verdict, effects) = self.react(input);
+        let moved: Vec<String> = effects.changed.keys().map(ToString::to_string).collect();
+        self.apply(input, verdict, effects, reoffered);
+        Ok(moved.iter().flat_map(|entity| self.reoffered(entity)).collect())
+    }
+
+    /// Marks the message consumed, with whatever else its source asks for.
+    fn settle_source(&mut self, input: &Input<S>) {
+        match input.source {
+            Source::Broker => {}
+            Source::Timer(id) => self.changes.fired_timers.push(id),
+            Source::Answer(id) => self.changes.answered_requests.push(id),
+            Source::Redriven(id) => self.changes.redriven.push(id),
+            Source::Expired => return, // its inbox row was written when it was deferred
+        }
+        self.seen.insert(input.inbox_id, input.hash);
+        self.changes.inbox.push(InboxRow { id: input.inbox_id, hash: input.hash });
+    }
+
+    fn react(&mut self, input: &Input<S>) -> (Result<Verdict, String>, Effects<S>) {
+        let cx = Cx { now_ms: self.now_ms };
+        let unit = &mut self.unit;
+        let reacted = catch_unwind(AssertUnwindSafe(|| unit.decide(input.typed.clone(), &cx)));
+        match reacted {
+            Ok((verdict, effects)) => (Ok(verdict), effects),
+            Err(panic) => (Err(panic_text(&*panic)), Effects::default()),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        input: &Input<S>,
+        verdict: Result<Verdict, String>,
+        effects: Effects<S>,
+        reoffered: bool,
+    ) {
+        match verdict {
+            Ok(Verdict::Accept) => {
+                self.unwait(input);
+                self.accept(input, effects);
+                self.note(input, Outcome::Accepted);
+            }
+            Ok(Verdict::Ignore(why)) => {
+                self.unwait(input);
+                self.note(input, Outcome::Ignored(why));
+            }
+            Ok(Verdict::Defer(_)) if reoffered => {}
+            Ok(Verdict::Defer(why)) if input.source == Source::Expired => {
+                self.unwait(input);
+                self.park(input, Reason::Expired, format!("waited too long: {why}"));
+            }
+            Ok(Verdict::Defer(why)) => self.defer(input, why),
+            Ok(Verdict::Reject(why)) => {
+                self.unwait(input);
+                self.park(input, Reason::Rejected, why.to_owned());
+            }
+            Err(panic) => {
+                self.unwait(input);
+                self.park(input, Reason::Panicked, format!("the service panicked: {panic}"));
+            }
+        }
+    }
+
+    fn accept(&mut self, input: &Input<S>, mut effects: Effects<S>) {
+        let key = input.typed.key();
+        let primary = key.to_string();
+        let own = effects.changed.remove(&key).unwrap_or_else(|| self.unit.get(&key).clone());
+        let traceparent = Some(trace::child_of(input.message.traceparent.as_deref()));
+        let published = self.published(input, &effects.published, traceparent.as_deref());
+        self.transition(input, &primary, &own, journal::encode(&published), &traceparent);
+        self.outgoing.extend(published);
+        for (other, entity) in &effects.changed {
+            self.transition(input, &other.to_string(), entity, Bytes::new(), &traceparent);
+        }
+        for (n, (after, message)) in effects.scheduled.into_iter().enumerate() {
+            self.changes.timers.push(TimerRow {
+                id: derived_id::<S>(input.message.id, "timer", n),
+                entity: message.key().to_string(),
+                name: message.name().to_owned(),
+                version: message.descriptor().version,
+                after_ms: i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+                correlation: input.message.correlation.clone(),
+                traceparent: traceparent.clone(),
+                body: body_of(&message),
+            });
+        }
+        self.changes
+            .cancelled_timers
+            .extend(effects.cancelled.into_iter().map(|name| (primary.clone(), name.to_owned())));
+        for (n, request) in effects.requested.into_iter().enumerate() {
+            self.changes.requests.push(RequestRow {
+                id: derived_id::<S>(input.message.id, "request", n),
+                adapter: S::NAME.to_owned(),
+                entity: primary.clone(),
+                name: request.name().to_owned(),
+                version: request.descriptor().version,
+                correlation: input.message.correlation.clone(),
+                traceparent: traceparent.clone(),
+                body: body_of(&request),
+                attempts: 0,
+                created_at_ms: self.now_ms,
+                lease_ms: 0,
+            });
+        }
+    }
+
+    fn published(
+        &self,
+        input: &Input<S>,
+        events: &[S::Publishes],
+        traceparent: Option<&str>,
+    ) -> Vec<Message> {
+        let row = self.changes.journal.len() as u64;
+        let all = events.iter().enumerate().map(|(n, event)| Message {
+            id: derived_id::<S>(input.message.id, "event", n),
+            name: event.name().to_owned(),
+            version: event.descriptor().version,
+            source: S::NAME.to_owned(),
+            subject: event.subject(),
+            correlation: input.message.correlation.clone(),
+            causation: Some(input.message.id),
+            time_ms: self.now_ms,
+            position: Some(row),
+            traceparent: traceparent.map(ToOwned::to_owned),
+            body: body_of(event),
+            outside: event.descriptor().heard_outside,
+        });
+        all.collect()
+    }
+
+    /// One entity takes one step: a journal row, and the row of the entity as it is now.
+    fn transition(
+        &mut self,
+        input: &Input<S>,
+        key: &str,
+        entity: &S::Entity,
+        published: Bytes,
+        traceparent: &Option<String>,
+    ) {
+        let version = self.versions.entry(key.to_owned()).or_default();
+        *version += 1;
+        let state = Bytes::from(serde_json::to_vec(entity).expect("states are plain data"));
+        let overdue_after = S::overdue_after(entity);
+        let row = EntityRow {
+            key: key.to_owned(),
+            version: *version,
+            state: state.clone(),
+            open: overdue_after.is_some(),
+            overdue_at_ms: overdue_after.map(|d| {
+                self.now_ms.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+            }),
+        };
+        self.changes.journal.push(JournalRow {
+            position: 0,
+            at_ms: self.now_ms,
+            entity: row.key.clone(),
+            version: row.version,
+            cause: input.message.id,
+            cause_name: input.message.name.clone(),
+            cause_version: input.message.version,
+            cause_source: input.message.source.clone(),
+            cause_body: input.message.body.clone(),
+            correlation: input.message.correlation.clone(),
+            traceparent: traceparent.clone(),
+            state,
+            published,
+        });
+        match self.changes.entities.iter_mut().find(|r| r.key == row.key) {
+            Some(earlier) => *earlier = row,
+            None => self.changes.entities.push(row),
+        }
+    }
+
+    fn defer(&mut self, input: &Input<S>, why: &'static str) {
+        let entity = input.typed.key().to_string();
+        let waiting = self.waiting.entry(entity.clone()).or_default();
+        if waiting.len() >= DEFERRED_MAX {
+            let detail = format!("{DEFERRED_MAX} messages wait for {entity} already: {why}");
+            return self.park(input, Reason::Expired, detail);
+        }
+        let row = DeferredRow {
+            entity,
+            message: input.message.clone(),
+            patience_ms: DEFER_PATIENCE_MS,
+            why: why.to_owned(),
+        };
+        waiting.push(Waiting { row: row.clone(), stored: false });
+        self.changes.deferred.push(row);
+        self.note(input, Outcome::Deferred(why));
+    }
+
+    /// The messages that waited for this entity, to be tried again now that it has moved.
+    fn reoffered(&self, entity: &str) -> Vec<Input<S>> {
+        let waiting = self.waiting.get(entity).map(Vec::as_slice).unwrap_or_default();
+        waiting
+            .iter()
+            .filter_map(|w| {
+                let message = w.row.message.clone();
+                // It was read once when it was deferred, so it can be read again.
+                let typed = admit::body::<S::Consumes>(&message).ok()?;
+                let (inbox_id, hash) = (message.id, 0);
+                Some(Input { inbox_id, hash, message, typed, source: Source::Broker, raw: None })
+            })
+            .collect()
+    }
+
+    fn still_waits(&self, input: &Input<S>) -> bool {
+        let waiting = self.waiting.get(&input.typed.key().to_string());
+        waiting.is_some_and(|all| all.iter().any(|w| w.row.message.id == input.message.id))
+    }
+
+    /// If the message waited: it does no longer.
+    fn unwait(&mut self, input: &Input<S>) {
+        let id = input.message.id;
+        let Some(waiting) = self.waiting.get_mut(&input.typed.key().to_string()) else { return };
+        let Some(at) = waiting.iter().position(|w| w.row.message.id == id) else { return };
+        if waiting.remove(at).stored {
+            self.changes.undeferred.push(id);
+        } else {
+            self.changes.deferred.retain(|row| row.message.id != id);
+        }
+    }
+
+    fn park(&mut self, input: &Input<S>, reason: Reason, detail: String) {
+        let row = park::row(self.now_ms, &input.message, input.raw.as_ref(), reason, detail);
+        self.changes.parked.push(row);
+        self.note(input, Outcome::Parked(reason));
+    }
+
+    fn note(&mut self, input: &Input<S>, outcome: Outcome) {
+        let Message { id, subject, correlation, .. } = &input.message;
+        let name = input.typed.name();
+        tracing::debug!(service = S::NAME, message = name, %id, subject, correlation, ?outcome);
+        self.outcomes.push((name, outcome));
+    }
+}
+
+fn read_state<S: Service>(row: &EntityRow) -> Result<S::Entity, StoreError> {
+    serde_json::from_slice(&row.state).map_err(|e| StoreError::Broken {
+        attempted: format!("read the state of {} {} version {}", S::NAME, row.key, row.version),
+        why: format!("{e}; was it written by a newer version of this service?"),
+    })
+}
+
+/// Ids follow from the cause, so that a unit of work that runs twice publishes the same things once.
+fn derived_id<S: Service>(cause: Uuid, what: &str, n: usize) -> Uuid {
+    Uuid::new_v5(&cause, format!("{}/{what}/{n}", S::NAME).as_bytes())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or("without a word".to_owned())
+}

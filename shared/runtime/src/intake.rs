@@ -1,0 +1,241 @@
+//! From a delivery's bytes to messages that may be decided, or reasons why not.
+use crate::admit::{self, Reason, Refusal};
+use crate::broker::{Broker, BrokerError, Consumer, Delivery, Topology};
+use crate::clock::Clock;
+use crate::decide::{Input, Source, Unreadable};
+use crate::health::Health;
+use crate::message::{Message, Raw};
+use crate::park;
+use crate::retry::Backoff;
+use crate::store::{Due, InboxRow, ParkedRow, TimerRow};
+use crate::wire;
+use quadrille_core::{Descriptor, Messages, Origin, Service};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a service needs its broker to have: derived from the list of what it consumes.
+pub fn topology<S: Service>() -> Topology {
+    let binding = |d: &Descriptor| {
+        let exchange = match d.origin {
+            Origin::Service(publisher) => Topology::exchange_of(publisher),
+            Origin::Command => Topology::exchange_of("commands"),
+            Origin::Internal => return None,
+        };
+        Some((exchange, wire::kind_of(d.name, d.version)))
+    };
+    let bindings = S::Consumes::LIST.iter().filter_map(binding).collect();
+    Topology { service: S::NAME.to_owned(), bindings }
+}
+
+/// Deliveries of one service's queue, for ever: a lost consumer is replaced behind the scenes.
+pub(crate) struct Intake {
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+    topology: Topology,
+    prefetch: u16,
+    consumer: Option<Box<dyn Consumer>>,
+    backoff: Backoff,
+}
+
+impl Intake {
+    pub(crate) fn new<S: Service>(
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        health: Arc<Health>,
+        prefetch: u16,
+    ) -> Self {
+        let topology = topology::<S>();
+        let backoff = Backoff::away();
+        Self { broker, clock, health, topology, prefetch, consumer: None, backoff }
+    }
+
+    /// Waits for deliveries, and for the broker if it is away. Cancel safe: nothing received is lost.
+    pub(crate) async fn receive(&mut self, max: usize) -> Vec<Delivery> {
+        loop {
+            let error = match &mut self.consumer {
+                Some(consumer) => match consumer.receive(max).await {
+                    Ok(deliveries) => {
+                        self.backoff = Backoff::away();
+                        return deliveries;
+                    }
+                    Err(error) => error,
+                },
+                None => match self.connect().await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+            };
+            self.lost(&error);
+            self.backoff.pause(&*self.clock).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), BrokerError> {
+        self.broker.declare(&self.topology).await?;
+        let queue = self.topology.queue();
+        self.consumer = Some(self.broker.consume(&queue, self.prefetch).await?);
+        self.health.consuming(true);
+        tracing::info!(service = self.topology.service, queue, "consuming");
+        Ok(())
+    }
+
+    /// Settles everything up to this tag. A failure only means that it will be delivered again.
+    pub(crate) async fn ack(&mut self, through: u64) {
+        if let Some(consumer) = &mut self.consumer
+            && let Err(error) = consumer.ack(through).await
+        {
+            self.lost(&error);
+        }
+    }
+
+    fn lost(&mut self, error: &BrokerError) {
+        self.consumer = None;
+        self.health.consuming(false);
+        let service = &self.topology.service;
+        // Once an outage, not once a try.
+        if self.backoff.tries() == 0 {
+            tracing::warn!(service, %error, "not consuming; will try until it works");
+        } else {
+            tracing::debug!(service, %error, tries = self.backoff.tries(), "still not consuming");
+        }
+    }
+
+    pub(crate) async fn close(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            consumer.close().await;
+        }
+    }
+}
+
+/// Reads one delivery: each event in it is an input, or unreadable.
+pub(crate) fn read<S: Service>(
+    delivery: &Delivery,
+    now_ms: i64,
+) -> Vec<Result<Input<S>, Unreadable>> {
+    let raw = &delivery.raw;
+    let events = wire::decode(raw, now_ms).into_iter();
+    let read = events.map(|event| match event {
+        Ok(message) => input(raw, message, now_ms),
+        Err(refused) => Err(unreadable(refused.refusal, None, refused.raw, now_ms)),
+    });
+    read.collect()
+}
+
+fn input<S: Service>(raw: &Raw, message: Message, now_ms: i64) -> Result<Input<S>, Unreadable> {
+    let typed = authority::<S>(raw, &message).and_then(|()| admit::body(&message));
+    match typed {
+        Ok(typed) => Ok(Input {
+            inbox_id: message.id,
+            hash: hash(&message),
+            raw: Some(raw.clone()),
+            message,
+            typed,
+            source: Source::Broker,
+        }),
+        Err(refusal) => {
+            let inbox = InboxRow { id: message.id, hash: hash(&message) };
+            let alone = wire::alone(raw, &message);
+            let unreadable = unreadable(refusal, Some(message.name), alone, now_ms);
+            Err(Unreadable { inbox, ..unreadable })
+        }
+    }
+}
+
+/// The same for work that waited in rows.
+pub(crate) fn due<S: Service>(due: Due, now_ms: i64) -> Vec<Result<Input<S>, Unreadable>> {
+    match due {
+        Due::Timer(row) => vec![own(timer::<S>(&row, now_ms), Source::Timer(row.id), now_ms)],
+        Due::Expired(row) => vec![own(row.message, Source::Expired, now_ms)],
+        Due::Redriven(parked) => redriven(parked, now_ms),
+    }
+}
+
+/// A timer that fires is a message of the service to itself.
+fn timer<S: Service>(row: &TimerRow, now_ms: i64) -> Message {
+    Message {
+        id: row.id,
+        name: row.name.clone(),
+        version: row.version,
+        source: S::NAME.to_owned(),
+        subject: row.entity.clone(),
+        correlation: row.correlation.clone(),
+        causation: None,
+        time_ms: now_ms,
+        position: None,
+        traceparent: row.traceparent.clone(),
+        body: row.body.clone(),
+        outside: false,
+    }
+}
+
+/// A message that this service wrote into a row itself: it was admitted before.
+fn own<S: Service>(message: Message, source: Source, now_ms: i64) -> Result<Input<S>, Unreadable> {
+    match admit::body(&message) {
+        Ok(typed) => {
+            let inbox_id = message.id;
+            Ok(Input { inbox_id, hash: 0, message, typed, source, raw: None })
+        }
+        Err(refusal) => {
+            let inbox = InboxRow { id: message.id, hash: 0 };
+            let reason = refusal.reason;
+            let row = Box::new(park::row(now_ms, &message, None, reason, &refusal.detail));
+            Err(Unreadable { inbox, reason, row, redriven: None })
+        }
+    }
+}
+
+/// A parked message that an operator wants tried again: its parking is what is consumed now.
+fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, Unreadable>> {
+    let delivery = Delivery { tag: 0, redelivered: true, raw: parked.raw };
+    let again = read::<S>(&delivery, now_ms).into_iter().map(|read| match read {
+        Ok(input) => {
+            Ok(Input { inbox_id: parked.id, source: Source::Redriven(parked.id), ..input })
+        }
+        Err(unreadable) => {
+            let inbox = InboxRow { id: parked.id, ..unreadable.inbox };
+            Err(Unreadable { inbox, redriven: Some(parked.id), ..unreadable })
+        }
+    });
+    again.collect()
+}
+
+/// A fact counts only from the exchange of the service that owns it; what is internal never comes in.
+fn authority<S: Service>(raw: &Raw, message: &Message) -> Result<(), Refusal> {
+    let listed = S::Consumes::LIST.iter().find(|d| d.name == message.name);
+    let Some(listed) = listed else { return Ok(()) }; // refused later, with a better reason
+    let owner = match listed.origin {
+        Origin::Service(publisher) => publisher,
+        Origin::Command => "commands",
+        Origin::Internal => {
+            let why = format!("{} never travels; only {} itself says it", listed.name, S::NAME);
+            return Err(Refusal::new(Reason::WrongPublisher, why));
+        }
+    };
+    let exchange = Topology::exchange_of(owner);
+    if raw.exchange == exchange {
+        return Ok(());
+    }
+    let why = format!("{} comes from {exchange}, not from {:?}", listed.name, raw.exchange);
+    Err(Refusal::new(Reason::WrongPublisher, why))
+}
+
+fn unreadable(refusal: Refusal, name: Option<String>, raw: Raw, now_ms: i64) -> Unreadable {
+    let inbox = InboxRow { id: Uuid::new_v5(&Uuid::NAMESPACE_OID, &fingerprint(&raw)), hash: 0 };
+    let reason = refusal.reason;
+    let row = Box::new(park::unreadable(now_ms, name, raw, refusal));
+    Unreadable { inbox, reason, row, redriven: None }
+}
+
+/// So that an unreadable message that is delivered twice is parked once.
+fn fingerprint(raw: &Raw) -> Vec<u8> {
+    let id = raw.message_id.as_deref().unwrap_or_default();
+    [raw.exchange.as_bytes(), raw.routing_key.as_bytes(), id.as_bytes(), &raw.body].join(&0)
+}
+
+/// Of name and body: the same id with another hash is an incident.
+fn hash(message: &Message) -> i64 {
+    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, &message.body);
+    let (high, _) = digest.as_u64_pair();
+    high as i64 ^ i64::from(message.version)
+}

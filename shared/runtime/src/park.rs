@@ -1,0 +1,53 @@
+//! Keeping what nobody could use: whole, with the reason, until a person decides.
+use crate::admit::{Reason, Refusal};
+use crate::broker::{Outgoing, Topology};
+use crate::message::{Message, Raw};
+use crate::store::ParkedRow;
+use crate::wire;
+use uuid::Uuid;
+
+/// Status of a parked message that nobody has looked at yet.
+pub const PARKED: &str = "parked";
+/// Status of one that an operator wants tried again, until that happens.
+pub const REDRIVING: &str = "redriving";
+/// Status of one that was tried again. If that failed too, there is another row for it.
+pub const REDRIVEN: &str = "redriven";
+/// Status of one that an operator gave up.
+pub const DROPPED: &str = "dropped";
+
+/// The row for a message that was read, and could not be used.
+pub(crate) fn row(
+    at_ms: i64,
+    message: &Message,
+    raw: Option<&Raw>,
+    reason: Reason,
+    detail: impl AsRef<str>,
+) -> ParkedRow {
+    let raw = raw.cloned().unwrap_or_else(|| {
+        wire::encode(&Outgoing {
+            exchange: Topology::exchange_of(&message.source),
+            routing_key: wire::kind_of(&message.name, message.version),
+            messages: vec![message.clone()],
+        })
+    });
+    unreadable(at_ms, Some(message.name.clone()), raw, Refusal::new(reason, detail))
+}
+
+/// The row for a message that could not even be read.
+pub(crate) fn unreadable(
+    at_ms: i64,
+    name: Option<String>,
+    raw: Raw,
+    refusal: Refusal,
+) -> ParkedRow {
+    ParkedRow {
+        id: Uuid::now_v7(),
+        at_ms,
+        reason: refusal.reason.as_str().to_owned(),
+        pointer: refusal.pointer,
+        detail: refusal.detail,
+        status: PARKED.to_owned(),
+        name,
+        raw,
+    }
+}

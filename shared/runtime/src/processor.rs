@@ -1,0 +1,417 @@
+//! The loop of one service: receive, decide, commit, publish, acknowledge.
+use crate::adapter::Caller;
+use crate::admit::Reason;
+use crate::broker::{Broker, Delivery};
+use crate::calls::Calls;
+use crate::clock::Clock;
+use crate::decide::{Batch, Input, Unreadable, decide};
+use crate::health::Health;
+use crate::intake::{self, Intake};
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::park;
+use crate::retry::Backoff;
+use crate::store::{InboxRow, ParkedRow, Store, StoreError, Wanted};
+use quadrille_core::Service;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Messages in one unit of work, if nobody says otherwise: past 256 nothing is gained.
+pub const BATCH_MAX: usize = 256;
+
+/// How often rows are looked through for work whose process died: timers, requests, unpublished events.
+const PATROL: Duration = Duration::from_secs(1);
+
+/// How long the store may wait to be told that events were confirmed: the next commit says it too.
+const FLUSH_AFTER: Duration = Duration::from_millis(200);
+
+/// How often the rows are counted for metrics, and old ones purged.
+const CENSUS: Duration = Duration::from_secs(5);
+
+/// Work claimed from rows stays with the claimer for so long.
+const DUE_LEASE_MS: i64 = 30_000;
+
+/// A commit whose events nobody saw confirmed for so long is published again.
+const UNCONFIRMED_AGE_MS: i64 = 5_000;
+
+/// Inbox rows are kept for a week: longer than any queue should hold a message.
+const INBOX_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Rows purged at one time.
+const PURGE_MAX: u32 = 1_000;
+
+/// Deliveries tried alone this often, each time killing the process, are parked.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// What lost against somebody else this often in one batch is tried message by message.
+const CONFLICTS_MAX: u32 = 5;
+
+/// How long a stopping service waits for its publishes to be confirmed.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Everything that one running service is made of.
+pub struct Parts<S: Service> {
+    pub broker: Arc<dyn Broker>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    /// Who calls the outside world; none if the service requests nothing.
+    pub caller: Option<Arc<dyn Caller<S>>>,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    /// Messages in one unit of work: 1 to [`BATCH_MAX`].
+    pub batch_max: usize,
+    /// May events of one unit of work travel in one AMQP message?
+    pub bundling: bool,
+}
+
+/// Runs one service until `stop` is cancelled, then finishes what is under way.
+///
+/// A broker or store that is away is waited for. Returns an error only if the store is broken:
+/// then somebody must look before anything may go on.
+pub async fn run<S: Service>(parts: Parts<S>, stop: CancellationToken) -> Result<(), StoreError> {
+    Processor::new(parts, stop).run().await
+}
+
+struct Processor<S: Service> {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    batch_max: usize,
+    intake: Intake,
+    outbox: Outbox,
+    calls: Calls<S>,
+    answers: mpsc::Receiver<Input<S>>,
+    stop: CancellationToken,
+    /// When rows are looked through next.
+    next_patrol: Instant,
+    next_census: Instant,
+    first_patrol: bool,
+    patrol_backoff: Backoff,
+    /// When the store is told of confirmed events, if no other commit has told it by then.
+    flush_by: Option<Instant>,
+}
+
+/// What one unit of work is about to settle.
+struct Work<S: Service> {
+    inputs: Vec<Input<S>>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl<S: Service> Work<S> {
+    fn of(all: impl IntoIterator<Item = Result<Input<S>, Unreadable>>) -> Self {
+        let mut work = Self { inputs: Vec::new(), unreadable: Vec::new() };
+        for one in all {
+            match one {
+                Ok(input) => work.inputs.push(input),
+                Err(unreadable) => work.unreadable.push(unreadable),
+            }
+        }
+        work
+    }
+}
+
+/// What the loop woke up for.
+enum Wake<S: Service> {
+    Deliveries(Vec<Delivery>),
+    Answer(Box<Input<S>>),
+    Confirmed,
+    Patrol,
+    Stop,
+}
+
+impl<S: Service> Processor<S> {
+    fn new(parts: Parts<S>, stop: CancellationToken) -> Self {
+        let Parts { broker, store, clock, caller, metrics, health, batch_max, bundling } = parts;
+        let (calls, answers) = Calls::new(caller, store.clone(), clock.clone());
+        let prefetch = u16::try_from(batch_max.clamp(1, BATCH_MAX) * 2).expect("at most 512");
+        let intake = Intake::new::<S>(broker.clone(), clock.clone(), health.clone(), prefetch);
+        let outbox = Outbox::new(S::NAME, broker, store.clone(), metrics.clone(), bundling);
+        let batch_max = batch_max.clamp(1, BATCH_MAX);
+        Self {
+            store,
+            clock,
+            metrics,
+            health,
+            batch_max,
+            intake,
+            outbox,
+            calls,
+            answers,
+            stop,
+            next_patrol: Instant::now(),
+            next_census: Instant::now(),
+            first_patrol: true,
+            patrol_backoff: Backoff::away(),
+            flush_by: None,
+        }
+    }
+
+    async fn run(mut self) -> Result<(), StoreError> {
+        loop {
+            match self.wake().await {
+                Wake::Deliveries(deliveries) => self.deliveries(deliveries).await?,
+                Wake::Answer(answer) => self.answers(*answer).await?,
+                Wake::Confirmed => self.flush_by = Some(Instant::now() + FLUSH_AFTER),
+                Wake::Patrol => self.patrol().await?,
+                Wake::Stop => break,
+            }
+        }
+        self.drain().await
+    }
+
+    async fn wake(&mut self) -> Wake<S> {
+        let next = self.flush_by.map_or(self.next_patrol, |flush| flush.min(self.next_patrol));
+        let pause = next.saturating_duration_since(Instant::now());
+        tokio::select! { biased;
+            () = self.stop.cancelled() => Wake::Stop,
+            () = self.clock.sleep(pause) => Wake::Patrol,
+            Some(answer) = self.answers.recv() => Wake::Answer(Box::new(answer)),
+            deliveries = self.intake.receive(self.batch_max) => Wake::Deliveries(deliveries),
+            () = self.outbox.confirmed().arrived(), if self.flush_by.is_none() => Wake::Confirmed,
+        }
+    }
+
+    /// bytes in -> decode -> load -> react -> commit -> publish -> ack
+    async fn deliveries(&mut self, deliveries: Vec<Delivery>) -> Result<(), StoreError> {
+        let now_ms = self.clock.now_ms();
+        let last = deliveries.last().map_or(0, |delivery| delivery.tag);
+        let (again, fresh): (Vec<_>, Vec<_>) = deliveries.iter().partition(|d| d.redelivered);
+        let mut work = Work::of(fresh.into_iter().flat_map(|d| intake::read::<S>(d, now_ms)));
+        if !again.is_empty() {
+            let again = again.into_iter().flat_map(|d| intake::read::<S>(d, now_ms)).collect();
+            work.inputs.extend(self.suspects(again, &mut work.unreadable).await?);
+        }
+        self.unit_of_work(work).await?;
+        // The commit stands: if this is lost, the inbox knows them when they come again.
+        self.intake.ack(last).await;
+        Ok(())
+    }
+
+    /// Redelivered messages may have killed a process. Those that were begun before are tried alone,
+    /// so that the one at fault does not take its neighbours along; at last it is parked.
+    async fn suspects(
+        &mut self,
+        again: Vec<Result<Input<S>, Unreadable>>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<Vec<Input<S>>, StoreError> {
+        let work = Work::of(again);
+        unreadable.extend(work.unreadable);
+        let ids: Vec<_> = work.inputs.iter().map(|input| input.inbox_id).collect();
+        let attempts = loop {
+            match self.count_attempts(&ids).await {
+                Ok(attempts) => break attempts,
+                Err(error) => self.store_failed(error, &mut Backoff::away()).await?,
+            }
+        };
+        let mut together = Vec::new();
+        for input in work.inputs {
+            match attempts.get(&input.inbox_id).copied().unwrap_or(0) {
+                0 | 1 => together.push(input),
+                n if n <= ATTEMPTS_MAX => {
+                    self.unit_of_work(Work::of([Ok(input)])).await?;
+                }
+                n => unreadable.push(self.given_up(&input, n)),
+            }
+        }
+        Ok(together)
+    }
+
+    /// How often each of these was begun; those that were consumed are not counted.
+    async fn count_attempts(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
+        let wanted = Wanted { messages: ids.to_vec(), entities: Vec::new() };
+        let seen = self.store.begin().await?.load(&wanted).await?.seen;
+        let begun: Vec<_> = ids.iter().copied().filter(|id| !seen.contains_key(id)).collect();
+        if begun.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.store.count_attempts(&begun).await
+    }
+
+    fn given_up(&self, input: &Input<S>, attempts: u32) -> Unreadable {
+        let why = format!("it was begun {attempts} times, and each time the process ended");
+        let reason = Reason::RepeatedlyFailed;
+        let now_ms = self.clock.now_ms();
+        let row = park::row(now_ms, &input.message, input.raw.as_ref(), reason, why);
+        let row = Box::new(row);
+        let inbox = InboxRow { id: input.inbox_id, hash: input.hash };
+        Unreadable { inbox, reason, row, redriven: None }
+    }
+
+    async fn answers(&mut self, first: Input<S>) -> Result<(), StoreError> {
+        let mut inputs = vec![first];
+        while inputs.len() < self.batch_max
+            && let Ok(more) = self.answers.try_recv()
+        {
+            inputs.push(more);
+        }
+        self.unit_of_work(Work { inputs, unreadable: Vec::new() }).await
+    }
+
+    /// Decides and commits, as often as it takes; then publishes.
+    async fn unit_of_work(&mut self, work: Work<S>) -> Result<(), StoreError> {
+        let (mut conflict, mut away) = (Backoff::conflict(), Backoff::away());
+        loop {
+            let confirmed = self.outbox.confirmed().take();
+            self.flush_by = None;
+            match self.commit(&work, &confirmed).await {
+                Ok(()) => {
+                    self.health.store(true);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.outbox.confirmed().put_back(confirmed);
+                    match error {
+                        StoreError::Conflict { .. } if conflict.tries() < CONFLICTS_MAX => {
+                            conflict.pause(&*self.clock).await;
+                        }
+                        StoreError::Conflict { .. } if work.inputs.len() > 1 => {
+                            return self.one_by_one(work).await;
+                        }
+                        error => self.store_failed(error, &mut away).await?,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn one_by_one(&mut self, work: Work<S>) -> Result<(), StoreError> {
+        let inputs = work.inputs.into_iter().map(Ok);
+        for one in inputs.chain(work.unreadable.into_iter().map(Err)) {
+            Box::pin(self.unit_of_work(Work::of([one]))).await?;
+        }
+        Ok(())
+    }
+
+    /// Before the commit nothing has happened; after it, everything will: the journal holds the
+    /// events until the broker has them, and the inbox holds the ids.
+    async fn commit(&mut self, work: &Work<S>, confirmed: &[u64]) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let mut transaction = self.store.begin().await?;
+        let now_ms = self.clock.now_ms();
+        let batch = decide(&work.inputs, &work.unreadable, now_ms, &mut *transaction).await?;
+        let Batch { mut changes, mut outgoing, outcomes, .. } = batch;
+        changes.confirmed = confirmed.to_vec();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let requests = self.calls.claim(&mut changes.requests);
+        let next_timer_ms = changes.timers.iter().map(|timer| timer.after_ms).min();
+        let parked = changes.parked.clone();
+        let committed = transaction.commit(changes).await?;
+        self.metrics.unit(S::NAME, &outcomes, began.elapsed());
+        parked.iter().for_each(log_parked::<S>);
+        for message in &mut outgoing {
+            message.position = message.position.map(|row| committed.first_position + row);
+        }
+        if !outgoing.is_empty() {
+            self.outbox.publish(committed.first_position, outgoing).await;
+        }
+        self.calls.start(requests);
+        if let Some(after_ms) = next_timer_ms {
+            self.patrol_within(after_ms);
+        }
+        Ok(())
+    }
+
+    fn patrol_within(&mut self, ms: i64) {
+        let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        self.next_patrol = self.next_patrol.min(Instant::now() + wait.min(PATROL));
+    }
+
+    /// Waits for a store that is away; a broken one ends the service.
+    async fn store_failed(
+        &self,
+        error: StoreError,
+        backoff: &mut Backoff,
+    ) -> Result<(), StoreError> {
+        if matches!(error, StoreError::Broken { .. }) || self.stop.is_cancelled() {
+            return Err(error);
+        }
+        self.health.store(false);
+        if backoff.tries() == 0 {
+            tracing::warn!(service = S::NAME, %error, "the store does not answer; will try until it does");
+        }
+        backoff.pause(&*self.clock).await;
+        Ok(())
+    }
+
+    /// Work that waits in rows: timers, expired and redriven messages, requests, unpublished events.
+    async fn patrol(&mut self) -> Result<(), StoreError> {
+        if self.flush_by.take().is_some() {
+            // Nothing else was committed since: tell the store alone what the broker has.
+            self.unit_of_work(Work::of([])).await?;
+        }
+        if self.next_patrol > Instant::now() {
+            return Ok(());
+        }
+        self.next_patrol = Instant::now() + PATROL;
+        match self.look_through().await {
+            Ok(()) => self.patrol_backoff = Backoff::away(),
+            Err(error) => {
+                let mut backoff = self.patrol_backoff;
+                self.store_failed(error, &mut backoff).await?;
+                self.patrol_backoff = backoff;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_through(&mut self) -> Result<(), StoreError> {
+        let limit = u32::try_from(self.batch_max).expect("at most 256");
+        let due = self.store.due(limit, DUE_LEASE_MS).await?;
+        if !due.is_empty() {
+            let now_ms = self.clock.now_ms();
+            let work = Work::of(due.into_iter().flat_map(|due| intake::due::<S>(due, now_ms)));
+            self.unit_of_work(work).await?;
+        }
+        self.calls.work().await?;
+        // What an earlier life committed and did not see confirmed goes out at once.
+        let age_ms = if self.first_patrol { 0 } else { UNCONFIRMED_AGE_MS };
+        self.outbox.sweep(age_ms).await?;
+        if self.first_patrol || self.next_census <= Instant::now() {
+            self.next_census = Instant::now() + CENSUS;
+            let census = self.store.census().await?;
+            self.metrics.census(S::NAME, &census);
+            self.health.outbox_age_ms(census.oldest_unconfirmed_ms);
+            if census.overdue > 0 {
+                let overdue = census.overdue;
+                tracing::warn!(service = S::NAME, overdue, "entities should have moved on");
+            }
+            self.store.purge(INBOX_KEPT_MS, PURGE_MAX).await?;
+        }
+        self.first_patrol = false;
+        if let Some(ms) = self.store.next_due_in_ms().await? {
+            self.patrol_within(ms);
+        }
+        Ok(())
+    }
+
+    /// Nothing new comes in; what is under way gets a little time. What is left over is in rows,
+    /// and the next process, or another replica, goes on with it.
+    async fn drain(mut self) -> Result<(), StoreError> {
+        self.health.stopping();
+        self.intake.close().await;
+        let deadline = Instant::now() + DRAIN_DEADLINE;
+        while self.calls.under_way() && Instant::now() < deadline {
+            tokio::select! {
+                Some(answer) = self.answers.recv() => self.answers(answer).await?,
+                () = self.clock.sleep(Duration::from_millis(50)) => {}
+            }
+        }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let _ = tokio::time::timeout(rest, self.outbox.idle()).await;
+        self.unit_of_work(Work::of([])).await
+    }
+}
+
+/// One line for each parked message: what, why, and which field is to blame.
+fn log_parked<S: Service>(row: &ParkedRow) {
+    let ParkedRow { id, reason, pointer, detail, name, .. } = row;
+    let (name, pointer) = (name.as_deref().unwrap_or("?"), pointer.as_deref().unwrap_or(""));
+    tracing::warn!(service = S::NAME, parked = %id, message = name, reason, pointer, detail, "parked");
+}
