@@ -1,15 +1,15 @@
 //! Poison: every wrong message is refused with a stable reason and the field to blame, and none gets further.
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
-use quadrille_runtime::admit::{self, Messages, Reason, Refusal, Undecoded};
+use quadrille_core::{Event, Invalid, Origin};
+use quadrille_runtime::admit::{self, Reason, Refusal};
 use quadrille_runtime::message::{BODY_MAX_BYTES, Message, Raw};
 use quadrille_runtime::wire;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Serialize};
 
 /// A contract as services write them, so that the table can blame its fields.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
 struct OrderPlace {
     order: String,
     total: Money,
@@ -19,63 +19,76 @@ struct OrderPlace {
     labels: std::collections::BTreeMap<String, i64>,
 }
 
-#[derive(Debug, Deserialize)]
-#[allow(dead_code)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Money {
     cents: u32,
     currency: Currency,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 enum Currency {
     Eur,
     Usd,
 }
 
-#[derive(Debug, Deserialize)]
-#[allow(dead_code)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Line {
     sku: String,
     quantity: i64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(dead_code)]
 enum Payment {
     Card { token: String },
 }
 
 /// An event of another team: it may grow.
-#[derive(Debug, Deserialize)]
-#[allow(dead_code)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct StockReserved {
     order: String,
 }
 
-#[derive(Debug)]
-#[allow(dead_code)]
-enum Consumed {
-    OrderPlace(OrderPlace),
-    StockReserved(StockReserved),
-}
+impl Event for OrderPlace {
+    const NAME: &'static str = "order.place";
+    const VERSION: u16 = 1;
+    const ORIGIN: Origin = Origin::Command;
+    const HEARD_OUTSIDE: bool = false;
+    type Subject = String;
 
-impl Messages for Consumed {
-    const KNOWN: &'static [(&'static str, u16)] = &[("order.place", 1), ("stock.reserved", 1)];
+    fn subject(&self) -> String {
+        self.order.clone()
+    }
 
-    fn decode<'de, D: Deserializer<'de>>(
-        name: &str,
-        version: u16,
-        from: D,
-    ) -> Result<Self, Undecoded<D::Error>> {
-        match (name, version) {
-            ("order.place", 1) => OrderPlace::deserialize(from).map(Self::OrderPlace),
-            ("stock.reserved", 1) => StockReserved::deserialize(from).map(Self::StockReserved),
-            _ => return Err(Undecoded::UnknownName),
+    fn validate(&self) -> Result<(), Invalid> {
+        match self.lines.as_slice() {
+            [] => Err(Invalid { pointer: "/lines", why: "nothing is ordered".to_owned() }),
+            _ => Ok(()),
         }
-        .map_err(Undecoded::Body)
+    }
+
+    fn example() -> Self {
+        serde_json::from_str(FINE).unwrap()
     }
 }
+
+impl Event for StockReserved {
+    const NAME: &'static str = "stock.reserved";
+    const VERSION: u16 = 1;
+    const ORIGIN: Origin = Origin::Service("inventory");
+    const HEARD_OUTSIDE: bool = false;
+    type Subject = String;
+
+    fn subject(&self) -> String {
+        self.order.clone()
+    }
+
+    fn example() -> Self {
+        Self { order: "4711".to_owned() }
+    }
+}
+
+quadrille_core::messages! { enum Consumed { OrderPlace, StockReserved } }
 
 const FINE: &str = r#"{"order":"4711","total":{"cents":1999,"currency":"Eur"},
     "lines":[{"sku":"ball","quantity":1}],"payment":{"card":{"token":"t"}},"labels":{"a":1}}"#;
@@ -204,6 +217,7 @@ fn poison_against_the_contract_blames_its_field() {
         ("2^64", FINE.replace("\"a\":1", "\"a\":18446744073709551616"), "/labels/a"),
         ("pointer escapes", FINE.replace("\"a\":1", "\"a/~b\":null"), "/labels/a~1~0b"),
         ("wrong currency", FINE.replace("Eur", "XXX"), "/total/currency"),
+        ("against a rule", FINE.replace(r#"{"sku":"ball","quantity":1}"#, ""), "/lines"),
         ("unknown variant", FINE.replace("card", "gold"), "/payment"),
     ];
     for (what, body, pointer) in table {
