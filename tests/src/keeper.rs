@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How often a waiting test looks again.
 const POLL: Duration = Duration::from_millis(10);
@@ -30,7 +30,8 @@ const TAIL_LINES: usize = 30;
 /// Waits for the end of the test process, then ends what is left and removes the folder.
 ///
 /// Each file of `pids` is named after a process group and holds the signal that ends it best. Who
-/// does not go in 3 s is killed; a stopped process gets its signal only after SIGCONT.
+/// does not go in 3 s is killed; a stopped process gets its signal only after SIGCONT; one that is
+/// dead and that a lazy init has not reaped, as in some containers, has no `exe` in `/proc`.
 const WATCHDOG: &str = r#"
 read -r _
 cd "$1/pids" || exit 0
@@ -41,7 +42,8 @@ for pid in [0-9]*; do
     kill -s CONT "$pid"
     [ "$farewell" = KILL ] && continue
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-        kill -s 0 "$pid" && sleep 0.2 || break
+        kill -s 0 "$pid" && { [ ! -e /proc/self ] || [ -e "/proc/$pid/exe" ]; } || break
+        sleep 0.2
     done
 done 2>/dev/null
 for pid in [0-9]*; do
@@ -186,10 +188,13 @@ impl Running {
         }
     }
 
-    /// Kills the process and its descendants at once, as a crash would, and reaps it.
+    /// Kills the process and its group, as a crash would, and reaps it.
+    ///
+    /// Not all its descendants: among those of a test process are watchdogs, which must survive it.
     pub fn kill9(&mut self) -> Result<()> {
         if self.ended()?.is_none() {
-            self.signal_all(Signal::KILL);
+            // Fails only if the group has just ended, which `wait` finds out.
+            let _ = kill_process_group(self.leader, Signal::KILL);
             self.wait(DEATH)?;
         }
         Ok(())

@@ -22,7 +22,10 @@ pub fn target_bin(name: &str) -> Result<PathBuf> {
     let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
     let program = folder.join(name);
     if !program.is_file() {
-        bail!("no {}: build it with the tests' profile, cargo build --workspace", program.display());
+        bail!(
+            "no {}: build it with the tests' profile, cargo build --workspace",
+            program.display()
+        );
     }
     Ok(program)
 }

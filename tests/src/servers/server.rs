@@ -67,6 +67,7 @@ impl Server {
 
     /// Kills the server and all its processes, as a crash would.
     pub(crate) fn kill9(&self) -> Result<()> {
+        self.signal_all(Signal::KILL);
         self.slot().as_mut().map_or(Ok(()), Running::kill9)
     }
 
