@@ -57,7 +57,7 @@ impl Platform {
             (Some(url), _) => (Arc::new(Amqp::new(&AmqpConfig::new(url.expose(), name))?), None),
             (None, data) => {
                 let local = Arc::new(match data {
-                    Some(data) => Local::durable(&data.join("broker.sqlite")).await?,
+                    Some(data) => Local::durable(&data.join("broker.sqlite"))?,
                     None => Local::in_memory(),
                 });
                 (local.clone(), Some(local))
@@ -123,8 +123,8 @@ pub async fn open_store(config: &Config, service: &str) -> Result<Arc<dyn Store>
         return Ok(Arc::new(Postgres::connect(url.expose(), service, CONNECTIONS).await?));
     }
     Ok(match &config.data {
-        Some(data) => Arc::new(Sqlite::open(&file(data, service)).await?),
-        None => Arc::new(Sqlite::in_memory().await?),
+        Some(data) => Arc::new(Sqlite::open(file(data, service))?),
+        None => Arc::new(Sqlite::in_memory()?),
     })
 }
 

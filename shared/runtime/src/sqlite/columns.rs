@@ -121,6 +121,7 @@ pub(super) fn request(row: &Row) -> Result<RequestRow, Error> {
         body: bytes(row, 7)?,
         attempts: row.get(8)?,
         created_at_ms: row.get(9)?,
+        lease_ms: 0,
     })
 }
 
