@@ -148,9 +148,13 @@ impl<B: Books> StandIn<B> {
     }
     /// Waits until everything late has happened.
     pub async fn settle(&self) {
+        self.wait_for(0).await;
+    }
+    /// Waits until so many are being served.
+    pub async fn wait_for(&self, visitors: usize) {
         let until = Instant::now() + Duration::from_secs(20);
-        while self.shared.busy.load(SeqCst) > 0 {
-            assert!(Instant::now() < until, "the stand-in is still busy");
+        while self.shared.busy.load(SeqCst) != visitors {
+            assert!(Instant::now() < until, "never were {visitors} being served");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
