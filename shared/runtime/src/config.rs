@@ -47,16 +47,46 @@ pub struct Setting {
 
 /// All settings: the reference page, the check for unknown variables and the reading use this list.
 pub const SETTINGS: &[Setting] = &[
-    setting("QUADRILLE_AMQP_URL", true, "embedded broker", "RabbitMQ, as amqp://user:password@host:5672/vhost"),
-    setting("QUADRILLE_POSTGRES_URL", true, "SQLite", "PostgreSQL, as postgres://user:password@host:5432/database"),
-    setting("QUADRILLE_REDIS_URL", true, "cache in the process", "Redis, as redis://host:6379/0; used by the read side"),
+    setting(
+        "QUADRILLE_AMQP_URL",
+        true,
+        "embedded broker",
+        "RabbitMQ, as amqp://user:password@host:5672/vhost",
+    ),
+    setting(
+        "QUADRILLE_POSTGRES_URL",
+        true,
+        "SQLite",
+        "PostgreSQL, as postgres://user:password@host:5432/database",
+    ),
+    setting(
+        "QUADRILLE_REDIS_URL",
+        true,
+        "cache in the process",
+        "Redis, as redis://host:6379/0; used by the read side",
+    ),
     setting("QUADRILLE_DATA", false, "memory", "folder for SQLite and the embedded broker"),
-    setting("QUADRILLE_HTTP", false, "off", "address for /livez, /readyz and /metrics, as 127.0.0.1:8080"),
+    setting(
+        "QUADRILLE_HTTP",
+        false,
+        "off",
+        "address for /livez, /readyz and /metrics, as 127.0.0.1:8080",
+    ),
     setting("QUADRILLE_BATCH_MAX", false, "256", "messages in one unit of work, 1 to 256"),
-    setting("QUADRILLE_BUNDLING", false, "off", "on: events of one unit of work may share an AMQP message"),
+    setting(
+        "QUADRILLE_BUNDLING",
+        false,
+        "off",
+        "on: events of one unit of work may share an AMQP message",
+    ),
     setting("QUADRILLE_LOG", false, "info", "what is logged, as in info,quadrille_runtime=debug"),
     setting("QUADRILLE_LOG_FORMAT", false, "text", "text or json"),
-    setting("QUADRILLE_PAYMENT_URL", false, "simulated", "the payment provider's API, as https://api.stripe.com"),
+    setting(
+        "QUADRILLE_PAYMENT_URL",
+        false,
+        "simulated",
+        "the payment provider's API, as https://api.stripe.com",
+    ),
     setting("QUADRILLE_PAYMENT_KEY", true, "none", "the secret key for it"),
     setting("QUADRILLE_CARRIER_URL", false, "simulated", "the carrier's API"),
 ];
@@ -163,10 +193,7 @@ fn known(vars: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn secret(
-    vars: &BTreeMap<String, String>,
-    variable: &str,
-) -> Result<Option<Secret>, ConfigError> {
+fn secret(vars: &BTreeMap<String, String>, variable: &str) -> Result<Option<Secret>, ConfigError> {
     let bad = |why: String| ConfigError::Bad { variable: variable.to_owned(), why };
     let text = match (vars.get(variable), vars.get(&format!("{variable}_FILE"))) {
         (Some(_), Some(_)) => return Err(ConfigError::Twice { variable: variable.to_owned() }),
@@ -198,7 +225,10 @@ fn parsed<T: std::str::FromStr>(
     rule: &str,
 ) -> Result<Option<T>, ConfigError> {
     let Some(text) = vars.get(variable) else { return Ok(None) };
-    let bad = |_| ConfigError::Bad { variable: variable.to_owned(), why: format!("{rule}, not {text:?}") };
+    let bad = |_| ConfigError::Bad {
+        variable: variable.to_owned(),
+        why: format!("{rule}, not {text:?}"),
+    };
     text.parse().map(Some).map_err(bad)
 }
 

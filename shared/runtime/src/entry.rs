@@ -28,9 +28,12 @@ pub fn service<S: Service>(
 ) -> ExitCode {
     /// One service of a choreography, as a process of its own.
     #[derive(Parser)]
-    #[command(version, after_help = "Stops at SIGTERM or Ctrl-C, after finishing what is under way.\n\
+    #[command(
+        version,
+        after_help = "Stops at SIGTERM or Ctrl-C, after finishing what is under way.\n\
         Exit codes: 0 stopped, 64 wrong setting, 69 store unreachable, 70 broken store or bug.\n\
-        All settings: quadrille settings")]
+        All settings: quadrille settings"
+    )]
     struct Cli {
         #[command(flatten)]
         flags: Flags,
