@@ -96,7 +96,7 @@ impl Lane {
         }
     }
 
-    /// Has a job done some time; nobody waits for it. False if there is no room, or nobody is there.
+    /// Has a job done later; nobody waits. False if there is no room, or the thread ended.
     pub(super) fn offer(&self, job: impl FnOnce(&mut Session) + Send + 'static) -> bool {
         let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
         self.orders.send(Order::Do(Box::new(job), room)).is_ok()
