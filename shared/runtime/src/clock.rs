@@ -59,3 +59,26 @@ impl Clock for SteadyClock {
         SystemClock.sleep(for_).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_clock_goes_on_from_the_time_that_was_stored() {
+        let ahead_ms = SystemClock.now_ms() + 3_600_000;
+        let clock = SteadyClock::not_before(ahead_ms);
+        let first_ms = clock.now_ms();
+        assert!(first_ms >= ahead_ms, "it went back");
+        while clock.now_ms() == first_ms {
+            std::hint::spin_loop();
+        }
+        assert!(clock.now_ms() > first_ms);
+    }
+
+    #[test]
+    fn a_steady_clock_follows_the_machine_if_that_is_ahead() {
+        let before_ms = SystemClock.now_ms();
+        assert!(SteadyClock::not_before(0).now_ms() >= before_ms);
+    }
+}

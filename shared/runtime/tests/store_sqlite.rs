@@ -103,6 +103,29 @@ impl Stage for InMemory {
     }
 }
 
+/// By the machine's clock, as a service has it.
+struct Live(Directory);
+
+#[async_trait]
+impl Stage for Live {
+    async fn fresh(&self) -> Arc<dyn Store> {
+        Arc::new(Sqlite::open(self.0.store()).expect("a new store opens"))
+    }
+    async fn reopen(&self, store: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        // Without closing it: what was answered is there all the same.
+        drop(store);
+        Some(Arc::new(Sqlite::open(self.0.store()).expect("a store opens again")))
+    }
+    async fn pass(&self, ms: u64) {
+        SystemClock.sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+mod in_a_live_file {
+    use super::{Directory, Live};
+    quadrille_runtime::store_conformance!(Live(Directory::new()));
+}
+
 mod in_a_file {
     use super::InFile;
     quadrille_runtime::store_conformance!(InFile::new());

@@ -1,6 +1,7 @@
 //! Moving what was committed from the write-ahead log into the file, beside the commits.
 use super::{fault::Fault, lane::Session};
 use rusqlite::Connection;
+use std::sync::{Mutex, PoisonError};
 
 /// From so many pages on it is done beside the commits: 4 MiB, what a commit would do itself by
 /// default.
@@ -16,9 +17,13 @@ pub(super) fn look(sql: &Connection) -> Result<(i64, i64), Fault> {
         .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?)
 }
 
-/// Moves what can be moved without making anybody wait. What fails is tried again after the next
+/// Moves what can be moved without waiting for a reader. What fails is tried again after the next
 /// commit.
-pub(super) fn checkpoint(session: &mut Session) {
+///
+/// SQLite refuses a second checkpoint while one runs, so the writer waits here for the one beside
+/// it: going on without it, the log grew past its limit when the disk was slow.
+pub(super) fn checkpoint(session: &mut Session, turn: &Mutex<()>) {
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(fault) = session.sql.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         tracing::warn!(error = %fault, "a checkpoint of the store failed and is tried again");
     }

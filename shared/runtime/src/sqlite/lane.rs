@@ -96,11 +96,10 @@ impl Lane {
         }
     }
 
-    /// Has a job done some time, if there is room; nobody waits for it.
-    pub(super) fn offer(&self, job: impl FnOnce(&mut Session) + Send + 'static) {
-        if let Ok(room) = self.room.clone().try_acquire_owned() {
-            let _ = self.orders.send(Order::Do(Box::new(job), room));
-        }
+    /// Has a job done later; nobody waits. False if there is no room, or the thread ended.
+    pub(super) fn offer(&self, job: impl FnOnce(&mut Session) + Send + 'static) -> bool {
+        let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
+        self.orders.send(Order::Do(Box::new(job), room)).is_ok()
     }
 
     /// Refuses new jobs, does those that wait, and closes the connection.

@@ -17,7 +17,7 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -50,7 +50,9 @@ struct Lanes {
     writer: Arc<Lane>,
     loads: Arc<Lane>,
     lists: Arc<Lane>,
-    /// True from when a checkpoint is ordered until it is done: one at a time.
+    /// Held while a checkpoint runs.
+    checkpoint: Arc<Mutex<()>>,
+    /// True from when one is ordered beside the commits until it is done.
     checkpointing: Arc<AtomicBool>,
 }
 
@@ -133,7 +135,13 @@ impl Opening<'_> {
             }
         };
         Ok(Sqlite {
-            lanes: Arc::new(Lanes { writer, loads, lists, checkpointing: Arc::default() }),
+            lanes: Arc::new(Lanes {
+                writer,
+                loads,
+                lists,
+                checkpoint: Arc::default(),
+                checkpointing: Arc::default(),
+            }),
         })
     }
 
@@ -155,13 +163,17 @@ impl Lanes {
         };
         let (committed, (pages, moved)) = self.writer.call("commit a unit of work", job).await?;
         if pages >= NOW_PAGES {
-            self.writer.offer(checkpoint::checkpoint);
+            let turn = self.checkpoint.clone();
+            self.writer.offer(move |session| checkpoint::checkpoint(session, &turn));
         } else if pages - moved >= SOON_PAGES && !self.checkpointing.swap(true, Ordering::Relaxed) {
-            let checkpointing = self.checkpointing.clone();
-            self.lists.offer(move |session| {
-                checkpoint::checkpoint(session);
+            let (checkpointing, turn) = (self.checkpointing.clone(), self.checkpoint.clone());
+            let ordered = self.lists.offer(move |session| {
+                checkpoint::checkpoint(session, &turn);
                 checkpointing.store(false, Ordering::Relaxed);
             });
+            if !ordered {
+                self.checkpointing.store(false, Ordering::Relaxed);
+            }
         }
         Ok(committed)
     }

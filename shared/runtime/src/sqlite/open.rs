@@ -39,11 +39,16 @@ pub(super) fn connect(path: Option<&Path>, access: Access) -> Result<Connection,
     sql.set_prepared_statement_cache_capacity(STATEMENTS);
     if access == Access::Write {
         check_version(&sql)?;
-        // FULL: with NORMAL a power cut takes hundreds of commits that were acknowledged to the
-        // broker.
+        let mode = sql.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0));
+        let mode: String = mode?;
+        if mode != "wal" && mode != "memory" {
+            let why = "it cannot have a write-ahead log: put it on a local disk, not on a share";
+            return Err(Fault::Broken(why.to_owned()));
+        }
+        // FULL: with NORMAL a power cut takes hundreds of commits that the broker was told of.
         // Checkpoints are made beside the commits, see `checkpoint`.
         sql.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 67108864;",
         )?;
     }
