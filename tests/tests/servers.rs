@@ -1,4 +1,4 @@
-//! The harness itself: servers start, answer, survive what tests do to them and leave nothing behind.
+//! The harness itself: servers answer, survive what tests do to them and leave nothing behind.
 #![allow(clippy::unwrap_used, reason = "helpers of tests unwrap like the tests themselves")]
 
 use std::fs;
@@ -23,7 +23,7 @@ const VICTIM: &str = "QUADRILLE_TEST_VICTIM";
 
 async fn connect(url: &str) -> Connection {
     let connecting = Connection::connect(url, ConnectionProperties::default());
-    tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(30), connecting).await.unwrap().unwrap()
 }
 
 /// A durable queue, bound to the exchange of commands if a routing key is given.
@@ -208,14 +208,14 @@ fn a_panic_takes_its_servers_with_it() {
 fn servers_end_when_the_test_process_is_killed() {
     if std::env::var_os(VICTIM).is_some() {
         let servers = [RabbitMq::shared().pid(), Postgres::shared().pid(), Redis::shared().pid()];
-        println!("servers {servers:?}");
+        writeln!(std::io::stdout(), "servers {servers:?}").unwrap();
         std::thread::sleep(Duration::from_secs(60));
         return;
     }
     let this_test = std::env::current_exe().unwrap();
     let program = Program::new(this_test).env(VICTIM, "1").arg("--exact").arg("--nocapture");
     let mut victim = program.arg("servers_end_when_the_test_process_is_killed").start().unwrap();
-    let line = victim.wait_for_line("servers [", Duration::from_secs(60)).unwrap();
+    let line = victim.wait_for_line("servers [", Duration::from_secs(180)).unwrap();
     let pids: Vec<u32> = line
         .split(|character: char| !character.is_ascii_digit())
         .filter_map(|number| number.parse().ok())

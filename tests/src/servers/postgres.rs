@@ -26,8 +26,8 @@ const STOP: Duration = Duration::from_secs(30);
 /// Where Debian and Ubuntu keep the server's programs, newest first; elsewhere they are on `PATH`.
 const VERSIONS: std::ops::RangeInclusive<u32> = 13..=30;
 
-/// `fsync` off is safe for what is tested here: the pages of a killed server stay in the kernel, and
-/// only a power cut would lose them. `mmap` leaves no shared memory behind when it is killed.
+/// `fsync` off is safe for what is tested here: the pages of a killed server stay in the kernel,
+/// and only a power cut would lose them. `mmap` leaves no shared memory behind when it is killed.
 const SETTINGS: [&str; 8] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
