@@ -188,6 +188,9 @@ fn a_dropped_server_leaves_no_process_and_no_folder() {
     // A store that crashed and was not started again is tidied up like the others.
     servers.1.kill9().unwrap();
     drop(servers);
+    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let creator = pids[1].to_string();
+    assert!(!segments.lines().any(|line| line.split_whitespace().nth(4) == Some(&creator)));
     let gone: Vec<PathBuf> = folders.into_iter().filter(|folder| !folder.exists()).collect();
     assert!(gone.len() >= 3, "only {gone:?} were removed");
     assert_eq!(processes_in(&gone), Vec::<String>::new());

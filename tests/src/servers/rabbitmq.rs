@@ -1,8 +1,8 @@
 //! A private RabbitMQ node with a fresh virtual host for every test.
 //!
-//! There is no management plugin, so that the node loads only what it serves. What a test changes on
-//! the broker it changes with [`RabbitMq::rabbitmqctl`], an Erlang start of half a second each, so
-//! virtual hosts are made sixteen at a time by one `rabbitmqctl eval`.
+//! There is no management plugin, so that the node loads only what it serves. What a test changes
+//! on the broker it changes with [`RabbitMq::rabbitmqctl`], an Erlang start of half a second each,
+//! so virtual hosts are made sixteen at a time by one `rabbitmqctl eval`.
 //!
 //! The node has an `epmd` of its own, a child like the node itself: the one that Erlang would start
 //! by itself is a daemon on port 4369 that outlives everything.
