@@ -1,8 +1,8 @@
-//! A temporary folder and the processes that live in it: both are gone when their test is, however it ends.
+//! A temporary folder and the processes in it: both go with their test, however that ends.
 //!
 //! Three endings, one outcome. A test that returns or panics drops its [`Running`] and [`Keeper`],
-//! which kill, reap and remove. A static is never dropped and a SIGKILL runs no destructor; for these
-//! each keeper has a watchdog, a shell of ten lines that reads a pipe held open by the test process
+//! which kill, reap and remove. A static is never dropped and a SIGKILL runs no destructor; for
+//! these each keeper has a watchdog, a shell that reads a pipe held open by the test process
 //! alone. When the kernel closes the pipe, the watchdog kills what is registered and removes the
 //! folder. It needs neither `prctl` nor a signal handler, and nothing is ever killed by name.
 
@@ -108,8 +108,9 @@ impl Keeper {
 
     /// A command that registers with the watchdog; add arguments and variables, then `spawn` it.
     ///
-    /// Of the environment it has only `PATH`, `LANG` and `TMPDIR`, so that a developer's own `PGHOST`
-    /// or `RABBITMQ_NODENAME` changes no test. `farewell` is what the watchdog sends to end it.
+    /// Of the environment it has only `PATH`, `LANG` and `TMPDIR`, so that a developer's own
+    /// `PGHOST` or `RABBITMQ_NODENAME` changes no test. `farewell` is what the watchdog sends to
+    /// end it.
     pub fn command(&self, program: impl AsRef<Path>, farewell: Signal) -> Command {
         let mut command = Command::new("sh");
         command

@@ -100,8 +100,8 @@ impl Process {
 
     /// Waits for a line of either output that contains `text`, and returns the first one.
     ///
-    /// A line counts when its line feed is there. If the program ends or `deadline` passes first, the
-    /// error shows what it said last.
+    /// A line counts when its line feed is there. If the program ends or `deadline` passes first,
+    /// the error shows what it said last.
     pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> Result<String> {
         self.wait_for_lines(text, 1, deadline).map(|mut lines| lines.swap_remove(0))
     }

@@ -6,7 +6,7 @@
 //! the test binary, in which every test takes a virtual host or a database for itself. Under a
 //! runner that gives each test its own process, such as nextest, `shared` starts one for each.
 //!
-//! The calls block their thread, for seconds when they start something; a test on tokio may do that.
+//! The calls block their thread, for seconds when they start something; a test may do that.
 //!
 //! ```no_run
 //! use quadrille_tests::servers::{Postgres, RabbitMq};

@@ -26,8 +26,8 @@ const STOP: Duration = Duration::from_secs(30);
 /// Where Debian and Ubuntu keep the server's programs, newest first; elsewhere they are on `PATH`.
 const VERSIONS: std::ops::RangeInclusive<u32> = 13..=30;
 
-/// `fsync` off is safe for what is tested here: the pages of a killed server stay in the kernel, and
-/// only a power cut would lose them. `mmap` leaves no shared memory behind when it is killed.
+/// `fsync` off is safe for what is tested here: the pages of a killed server stay in the kernel,
+/// and only a power cut would lose them. `mmap` leaves nothing in `/dev/shm` when it is killed.
 const SETTINGS: [&str; 8] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -171,8 +171,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // An immediate stop frees the small System V segment that a SIGKILL would leave behind.
         let _ = self.server.stop(Signal::QUIT, Duration::from_secs(3));
+        // An immediate stop removes this file and the small System V segment that its seventh line
+        // names, `<key> <id>`. After a `kill9` both remain, and the kernel would keep the second.
+        let left = self.server.keeper.folder().join("data/postmaster.pid");
+        let left = std::fs::read_to_string(left).unwrap_or_default();
+        if let Some(id) = left.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+            let _ = output(tool("ipcrm".as_ref()).args(["-m", id]));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every server has in common: a keeper, a process that can be killed and started again, a probe.
+//! What every server has in common: a keeper, a process that can be started again, a probe.
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::keeper::{Keeper, Running};
 
-/// How long a server may take to start: ten times what was measured, for a loaded machine.
+/// How long a server may take to start: five times what was measured on a busy machine.
 const START: Duration = Duration::from_secs(90);
 
 /// How long one probe may take, so that a server that accepts and says nothing fails by deadline.
