@@ -1,4 +1,4 @@
-//! One conversation over HTTP: blocking, bounded in time, size and number, and it never wanders off.
+//! Conversations over HTTP: bounded in time, size and number, and they never wander off.
 use quadrille_runtime::adapter::CallError;
 use quadrille_runtime::secret::Secret;
 use std::fmt;

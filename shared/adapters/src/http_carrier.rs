@@ -75,7 +75,7 @@ impl Booking<'_> {
                 Err(_) => Err(self.line.unexpected(answer, "but no usable tracking number")),
             },
             202 => Err(self.line.later("the carrier has not decided yet", answer.retry_after)),
-            // A 409 without the word is a conflict of some machine on the way, not the carrier's no.
+            // A 409 without the word is some machine's on the way, not the carrier's no.
             409 => match serde_json::from_slice(&answer.body) {
                 Ok(Refused { refused }) if !refused.is_empty() => {
                     Ok(CarrierRefused { order }.into())

@@ -24,7 +24,7 @@ const BUSY_FOR: Duration = Duration::from_secs(1);
 /// | `tok_silent` | nobody ever answers whether the money is held; it is not |
 /// | `tok_slow` | each request is done at once, and answered in the third attempt |
 /// | `tok_busy` | each request is done in the third attempt; before, we are asked to wait |
-/// | `tok_undo_refused_once` | void and refund are refused once, and done when a person asks again |
+/// | `tok_undo_refused_once` | void and refund are refused, until a person asks again |
 /// | `tok_undo_refused` | void and refund are always refused |
 /// | any other | everything works |
 ///

@@ -23,9 +23,9 @@ const PAYMENTS_MAX: &str = "10";
 ///
 /// | asked | first attempt | later attempts |
 /// |---|---|---|
-/// | authorize | create, with the request's key | the same again; once the key may be forgotten, search by order first |
-/// | capture, void | do it, with the request's key | look at the payment first; only if it is still held, the same again |
-/// | refund | as above | look at the refunds first; only if there is none, the same again |
+/// | authorize | create, with our key | the same; search first if the key may be forgotten |
+/// | capture, void | do it, with our key | look at the payment; the same if it is still held |
+/// | refund | do it, with our key | look at the refunds; the same if there is none |
 ///
 /// A status `5xx`, a broken or missing answer and a timeout say nothing; only what the payment or
 /// its refunds show, or a refusal in so many words, becomes an answer.
@@ -102,7 +102,7 @@ impl Talk<'_> {
                 ("payment_method_types[]", "card".to_owned()),
                 ("capture_method", "manual".to_owned()),
                 ("confirm", "true".to_owned()),
-                // Nobody is there to pass a check by the bank: without this, it would wait for ever.
+                // Nobody is there to pass a check by the bank: it would wait for ever.
                 ("error_on_requires_action", "true".to_owned()),
                 ("metadata[order]", self.order.to_string()),
             ],

@@ -1,4 +1,5 @@
-//! The simulated provider does what the token says, once for each key, and remembers it if asked to.
+//! The simulated provider does what the token says, once for each key, and notes it if asked.
+#![allow(clippy::unwrap_used, reason = "this is a test, its helpers too")]
 use quadrille_adapters::simulated_provider::*;
 use quadrille_contracts::*;
 use quadrille_core::Example;

@@ -1,4 +1,5 @@
 //! A provider that misbehaves in every way: the money still moves once, and we say what it did.
+#![allow(clippy::unwrap_used, reason = "this is a test, its helpers too")]
 mod stand_in;
 
 use quadrille_adapters::Base;
@@ -137,7 +138,7 @@ async fn whatever_goes_wrong_money_moves_once_and_the_answer_agrees_with_the_boo
     let mut checks = JoinSet::new();
     for (ask, token) in ASKED {
         for fault in FAULTS.map(Some) {
-            // The effect's own request; that and the question after it; that, and the next effect's.
+            // At the effect; there and at the question after it; there and at the next effect.
             for faults in [vec![fault], vec![fault, fault], vec![fault, None, fault]] {
                 let permit = at_once.clone().acquire_owned().await.unwrap();
                 checks.spawn(async move {
@@ -248,6 +249,29 @@ async fn a_young_hold_is_asked_for_by_its_key_alone() {
     let answer = stripe.call(request, &Call { attempt: 2, ..call }).await.unwrap();
     assert_eq!(answer, truth(Ask::Authorize, "pm_fine", order, &at));
     assert_eq!(at.books().searches, 0);
+}
+
+#[tokio::test]
+async fn an_error_that_the_provider_repeats_by_key_is_seen_through_in_the_second_attempt() {
+    let (at, stripe) = world();
+    let (order, request) = prepare(Ask::Authorize, "pm_fine", &at, &stripe).await;
+    let call = first(DEADLINE);
+    at.misbehave(&[Some(Fault::Remember500)]);
+    stripe.call(request.clone(), &call).await.unwrap_err();
+    let answer = stripe.call(request, &Call { attempt: 2, ..call }).await.unwrap();
+    assert_eq!(answer, truth(Ask::Authorize, "pm_fine", order, &at));
+}
+
+#[tokio::test]
+async fn a_refund_that_somebody_made_by_hand_counts() {
+    let (at, stripe) = world();
+    let (order, request) = prepare(Ask::Refund, "pm_fine", &at, &stripe).await;
+    let (amount, attempt) = (Money::example().minor(), String::new());
+    let by_hand = stand_in::stripe::Refund { payment: 0, amount, status: "succeeded", attempt };
+    at.books().refunds.push(by_hand);
+    let answer = stripe.call(request, &first(DEADLINE)).await.unwrap();
+    assert_eq!(answer, ProviderRefunded { order }.into());
+    assert_eq!(at.books().refunds.len(), 1);
 }
 
 #[tokio::test]
@@ -370,5 +394,5 @@ async fn calls_that_nobody_waits_for_any_more_still_count_and_end() {
     let request = authorize(OrderId::example(), "pm_fine");
     let error = stripe.call(request.clone(), &first(Duration::from_millis(50))).await.unwrap_err();
     assert!(matches!(error, CallError::Later { .. }), "{error}");
-    stripe.call(request, &first(Duration::from_secs(20))).await.unwrap();
+    stripe.call(request, &first(Duration::from_secs(6))).await.unwrap();
 }

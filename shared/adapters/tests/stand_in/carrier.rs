@@ -9,10 +9,13 @@ pub struct Carrier {
     pub bookings: HashMap<String, (u16, String)>,
     /// Parcels taken: more than one an order if somebody books twice.
     pub parcels: Vec<String>,
+    /// The method of each request.
+    pub asked: Vec<String>,
 }
 
 impl Books for Carrier {
     fn serve(&mut self, request: &Request) -> (u16, String) {
+        self.asked.push(request.method.clone());
         let Some(order) = request.path.strip_prefix("/api/bookings/") else {
             return (404, "{}".to_owned());
         };

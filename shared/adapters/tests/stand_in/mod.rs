@@ -174,32 +174,47 @@ impl<B: Books> Shared<B> {
         request: &Request,
         fault: Option<Fault>,
         mut to: TcpStream,
-        mut from: BufReader<TcpStream>,
+        from: BufReader<TcpStream>,
     ) -> std::io::Result<()> {
         let serve = || self.books.lock().expect("no panics").serve(request);
         let error = |code: &str| format!(r#"{{"error":{{"type":"api_error","code":"{code}"}}}}"#);
         match fault {
-            Some(Fault::CloseBeforeDoing) => return Ok(()),
-            Some(Fault::Fail500Before) => return respond(&mut to, 500, &error("broken"), ""),
+            Some(Fault::CloseBeforeDoing) => Ok(()),
+            Some(Fault::Fail500Before) => respond(&mut to, 500, &error("broken"), ""),
             Some(Fault::TooMany429) => {
-                return respond(&mut to, 429, &error("rate_limit"), "Retry-After: 7\r\n");
+                respond(&mut to, 429, &error("rate_limit"), "Retry-After: 7\r\n")
             }
-            Some(Fault::Conflict409) => {
-                return respond(&mut to, 409, &error("idempotency_key_in_use"), "");
-            }
+            Some(Fault::Conflict409) => respond(&mut to, 409, &error("idempotency_key_in_use"), ""),
             Some(Fault::RedirectElsewhere) => {
                 let location = format!("Location: {}\r\n", self.elsewhere);
-                return respond(&mut to, 307, "{}", &location);
+                respond(&mut to, 307, "{}", &location)
             }
-            Some(Fault::DoLate) => thread::sleep(LATE),
             Some(Fault::Remember500) => {
                 serve();
                 self.books.lock().expect("no panics").remember_500(request);
-                return respond(&mut to, 500, &error("broken"), "");
+                respond(&mut to, 500, &error("broken"), "")
             }
-            _ => {}
+            Some(Fault::Fail500After) => {
+                serve();
+                respond(&mut to, 500, &error("broken"), "")
+            }
+            Some(Fault::DoLate) => {
+                thread::sleep(LATE);
+                let (status, body) = serve();
+                respond(&mut to, status, &body, "")
+            }
+            fault => self.say(serve(), fault, to, from),
         }
-        let (status, body) = serve();
+    }
+
+    /// It is done; what remains to go wrong is the answer.
+    fn say(
+        &self,
+        (status, body): (u16, String),
+        fault: Option<Fault>,
+        mut to: TcpStream,
+        mut from: BufReader<TcpStream>,
+    ) -> std::io::Result<()> {
         match fault {
             Some(Fault::AnswerLate) => {
                 thread::sleep(LATE);
@@ -211,7 +226,6 @@ impl<B: Books> Shared<B> {
                 let answer = head(status, body.len(), "") + &body;
                 to.write_all(format!("{answer}{answer}HTTP/1.1 garb").as_bytes())
             }
-            Some(Fault::Fail500After) => respond(&mut to, 500, &error("broken"), ""),
             Some(Fault::MalformedJson) => respond(&mut to, 200, &body[..body.len() / 2], ""),
             Some(Fault::EmptyObject) => respond(&mut to, 200, "{}", ""),
             Some(Fault::Truncated) => {
