@@ -1,4 +1,5 @@
-//! Reading deliveries of any writer: four ways to say the same thing, and what is assumed when little is said.
+//! Reading deliveries of any writer: four ways to say the same thing, and what is assumed when
+//! little is said.
 use super::{BATCH, EVENT, JSON, SOURCE_PREFIX, SPEC_VERSION, TRACEPARENT};
 use super::{encode, name_and_version};
 use crate::admit::{Reason, Refusal, text};
@@ -14,8 +15,13 @@ use uuid::Uuid;
 /// Prefixes of CloudEvents headers: the binding's two, and Knative's.
 const PREFIXES: [&str; 3] = ["cloudEvents_", "cloudEvents:", "ce-"];
 
-/// Ids that are not UUIDs are hashed into this namespace. Never changes: it would break deduplication.
+/// Ids that are not UUIDs are hashed into this namespace. Never changes: it would break
+/// deduplication.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_5a1e_93b2_5d4c_8a57_2e1b_c0f4_7d36);
+
+/// A batch has at most so many events. Each may have to be parked, and a body of 256 KiB has room for
+/// a hundred thousand that are wrong.
+pub const BATCH_MAX_EVENTS: usize = 1_000;
 
 /// What a writer that does not name itself is called.
 const NOBODY: &str = "outside";
@@ -50,19 +56,22 @@ struct Attributes<'a> {
 
 /// Reads what a delivery carries: never nothing, one entry an event, in order.
 ///
-/// Read are CloudEvents in binary mode (headers `cloudEvents_`, `cloudEvents:` or `ce-`), in structured mode,
-/// in JSON batches, and bare JSON with no more than a routing key. What is not said is taken from elsewhere:
+/// Read are CloudEvents in binary mode (headers `cloudEvents_`, `cloudEvents:` or `ce-`), in
+/// structured mode, in JSON batches, and bare JSON with no more than a routing key. What is not
+/// said is taken from elsewhere:
 ///
 /// | | in this order |
 /// | --- | --- |
-/// | type | attribute, AMQP `type`, routing key; without `.v<major>` the routing key's if it fits, or 1 |
+/// | type | attribute, AMQP `type`, routing key |
+/// | version | `.v<major>` of the type, that of the routing key if the names are the same, 1 |
 /// | source | attribute, AMQP `app_id`, `outside` |
-/// | id | attribute, AMQP `message_id`: as it is if a UUID, else hashed with the source; else the hash of routing key and body |
+/// | id | attribute, AMQP `message_id`, the hash of routing key and body |
 /// | correlation | attribute, AMQP `correlation_id`, subject, id |
 /// | time | attribute, AMQP `timestamp`, now |
 ///
-/// The hash of the body is weak deduplication: who sends the same twice on purpose must give ids.
-/// A trace context of the wrong shape is dropped, as are all other headers: none is ever written again.
+/// An id that is not a UUID becomes one by its hash with the source: it is unique to its sender. The
+/// hash of the body is weak deduplication: who sends the same twice on purpose must give ids. A
+/// trace context of the wrong shape is dropped, as are all other headers: none is written again.
 pub fn decode(raw: &Raw, now_ms: i64) -> Vec<Result<Message, Box<Refused>>> {
     match delivered(raw, now_ms) {
         Ok(events) => events,
@@ -137,8 +146,8 @@ fn delivered(raw: &Raw, now_ms: i64) -> Result<Vec<Result<Message, Box<Refused>>
 
 fn batched(raw: &Raw, now_ms: i64) -> Result<Vec<Result<Message, Box<Refused>>>, Refusal> {
     let events: Vec<&RawValue> = serde_json::from_slice(&raw.body).map_err(malformed)?;
-    if events.is_empty() {
-        let detail = "an empty batch: publish at least one event";
+    if events.is_empty() || events.len() > BATCH_MAX_EVENTS {
+        let detail = format!("a batch of {}: 1 to {BATCH_MAX_EVENTS} are read", events.len());
         return Err(Refusal::new(Reason::MalformedEnvelope, detail).at(""));
     }
     let read = events.into_iter().map(|event| {
@@ -278,7 +287,8 @@ fn message(
     })
 }
 
-/// The attribute, or else the property. Empty is as good as absent: some clients send all properties.
+/// The attribute, or else the property. Empty is as good as absent: some clients send all
+/// properties.
 fn said<'a>(
     name: &str,
     attribute: &'a Option<Cow<'_, str>>,
@@ -301,7 +311,8 @@ fn id_of(said: Option<&str>, source: &str, raw: &Raw, body: &Bytes) -> Uuid {
     }
 }
 
-/// Any time from 1970 to 9999: a sender's clock is for people, so a wrong one is no reason to refuse.
+/// Any time from 1970 to 9999: a sender's clock is for people, so a wrong one is no reason to
+/// refuse.
 fn time_of(said: Option<&str>, seconds: Option<u64>, now_ms: i64) -> Result<i64, Refusal> {
     let wrong = || {
         let detail = "the time is not RFC 3339 between the years 1970 and 9999";
@@ -318,7 +329,8 @@ fn time_of(said: Option<&str>, seconds: Option<u64>, now_ms: i64) -> Result<i64,
     Some(time.as_millisecond()).filter(|ms| *ms >= 0).ok_or_else(wrong)
 }
 
-/// `<version>-<trace id>-<span id>-<flags>` in lower-case hex, the ids not zero, as W3C Trace Context says.
+/// `<version>-<trace id>-<span id>-<flags>` in lower-case hex, the ids not zero, as W3C Trace
+/// Context says.
 fn is_traceparent(value: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
