@@ -167,7 +167,7 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
 }
 
 /// At most so many bytes does this message add to a batch; the sum must not exceed
-/// [`BODY_MAX_BYTES`].
+/// [`BODY_MAX_BYTES`], and the events not [`BATCH_MAX_EVENTS`].
 pub fn size_in_batch(message: &Message) -> usize {
     // Without control characters JSON doubles a text at worst.
     let texts = [&message.name, &message.source, &message.subject, &message.correlation];
