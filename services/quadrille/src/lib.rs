@@ -1,1 +1,3 @@
-//! Under construction.
+//! The command line as a library: everything in one process, and what operators need.
+pub mod everyone;
+pub mod up;

@@ -238,7 +238,7 @@ fn unknown_type(all: &[Descriptor], name: &str, version: u16) -> Refusal {
 }
 
 /// How many bytes must be added, removed or changed to get from one to the other (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
+pub(crate) fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.bytes().enumerate() {
         let mut diagonal = row[0];

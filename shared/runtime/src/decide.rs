@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quadrille_core::{Cx, Effects, Keyed, Messages, Service, UnitOfWork, Verdict};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a message that came too early may wait for its entity to move, in milliseconds.
@@ -277,21 +278,14 @@ impl<S: Service> Batch<S> {
         for (other, entity) in &effects.changed {
             self.transition(input, &other.to_string(), entity, Bytes::new(), &traceparent);
         }
-        for (n, (after, message)) in effects.scheduled.into_iter().enumerate() {
-            self.changes.timers.push(TimerRow {
-                id: derived_id::<S>(input.message.id, "timer", n),
-                entity: message.key().to_string(),
-                name: message.name().to_owned(),
-                version: message.descriptor().version,
-                after_ms: i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-                correlation: input.message.correlation.clone(),
-                traceparent: traceparent.clone(),
-                body: body_of(&message),
-            });
+        for name in effects.cancelled {
+            self.changes.timers.retain(|t| !(t.entity == primary && t.name == name));
+            self.changes.cancelled_timers.push((primary.clone(), name.to_owned()));
         }
-        self.changes
-            .cancelled_timers
-            .extend(effects.cancelled.into_iter().map(|name| (primary.clone(), name.to_owned())));
+        for (n, (after, message)) in effects.scheduled.into_iter().enumerate() {
+            let id = derived_id::<S>(input.message.id, "timer", n);
+            self.arm(id, &input.message, &traceparent, after, &message);
+        }
         for (n, request) in effects.requested.into_iter().enumerate() {
             self.changes.requests.push(RequestRow {
                 id: derived_id::<S>(input.message.id, "request", n),
@@ -307,6 +301,29 @@ impl<S: Service> Batch<S> {
                 lease_ms: 0,
             });
         }
+    }
+
+    /// One timer for each entity and name: a later one in the same unit moves an earlier one.
+    fn arm(
+        &mut self,
+        id: Uuid,
+        cause: &Message,
+        traceparent: &Option<String>,
+        after: Duration,
+        message: &S::Consumes,
+    ) {
+        let entity = message.key().to_string();
+        self.changes.timers.retain(|t| !(t.entity == entity && t.name == message.name()));
+        self.changes.timers.push(TimerRow {
+            id,
+            entity,
+            name: message.name().to_owned(),
+            version: message.descriptor().version,
+            after_ms: i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            correlation: cause.correlation.clone(),
+            traceparent: traceparent.clone(),
+            body: body_of(message),
+        });
     }
 
     fn published(

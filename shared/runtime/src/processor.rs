@@ -68,6 +68,12 @@ pub struct Parts<S: Service> {
     pub bundling: bool,
 }
 
+impl<S: Service> std::fmt::Debug for Parts<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Parts").field("service", &S::NAME).finish_non_exhaustive()
+    }
+}
+
 /// Runs one service until `stop` is cancelled, then finishes what is under way.
 ///
 /// A broker or store that is away is waited for. Returns an error only if the store is broken:
@@ -222,7 +228,7 @@ impl<S: Service> Processor<S> {
     }
 
     /// How often each of these was begun; those that were consumed are not counted.
-    async fn count_attempts(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
+    async fn count_attempts(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
         let wanted = Wanted { messages: ids.to_vec(), entities: Vec::new() };
         let seen = self.store.begin().await?.load(&wanted).await?.seen;
         let begun: Vec<_> = ids.iter().copied().filter(|id| !seen.contains_key(id)).collect();
@@ -325,7 +331,7 @@ impl<S: Service> Processor<S> {
 
     /// Waits for a store that is away; a broken one ends the service.
     async fn store_failed(
-        &self,
+        &mut self,
         error: StoreError,
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {

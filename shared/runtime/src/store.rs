@@ -64,7 +64,8 @@ pub struct JournalRow {
     pub published: Bytes,
 }
 
-/// A timer: one per entity and name. Arming it again moves it.
+/// A timer: one per entity and name. Arming it again moves it, and only its last id can fire.
+/// It comes out of [`Store::due`] as it was armed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimerRow {
     pub id: Uuid,
@@ -153,13 +154,16 @@ pub struct Loaded {
 }
 
 /// Everything that one unit of work changes, in one commit.
+/// What is gone (fired, cancelled, answered, undeferred, redriven) goes before what is new is written.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub inbox: Vec<InboxRow>,
     /// The last state of each entity, with `version` as it is to be. One row a key.
+    /// Fails with [`StoreError::Conflict`] if the stored version is not older.
     pub entities: Vec<EntityRow>,
     /// In the order decided. Fails with [`StoreError::Conflict`] if (entity, version) exists.
     pub journal: Vec<JournalRow>,
+    /// One row an entity and name.
     pub timers: Vec<TimerRow>,
     /// (entity, name); harmless if there is none.
     pub cancelled_timers: Vec<(String, String)>,
@@ -169,8 +173,10 @@ pub struct Changes {
     /// Requests that were answered: fails with [`StoreError::Conflict`] if one is not there any more.
     pub answered_requests: Vec<Uuid>,
     pub deferred: Vec<DeferredRow>,
-    /// Ids of deferred messages that were taken, or parked.
+    /// Ids of deferred messages that were taken, or parked: fails with [`StoreError::Conflict`] if one is not
+    /// there any more, as otherwise one unit could park what another has just handled.
     pub undeferred: Vec<Uuid>,
+    /// One with the id of a parked message replaces it: it was tried again and failed again.
     pub parked: Vec<ParkedRow>,
     /// Parked messages that were tried again: set to `redriven`.
     pub redriven: Vec<Uuid>,
@@ -202,7 +208,7 @@ pub struct Committed {
     pub first_position: u64,
 }
 
-/// Published rows of one earlier commit that nobody has seen confirmed.
+/// One earlier commit that nobody has seen confirmed, with those of its rows that published something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
     pub first_position: u64,
@@ -224,7 +230,7 @@ pub struct Census {
     pub last_position: u64,
 }
 
-/// Which parked messages an operator means.
+/// Which parked messages an operator means: those that fit all that is given. No `ids`: any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedFilter {
     pub ids: Vec<Uuid>,
@@ -244,7 +250,8 @@ pub trait Store: Send + Sync {
     /// Work whose time has come by the store's clock, at most `limit`, not handed out again before `lease_ms` have passed.
     async fn due(&self, limit: u32, lease_ms: i64) -> Result<Vec<Due>, StoreError>;
 
-    /// Milliseconds until the next timer or deadline of a deferred message; none if there is none.
+    /// Milliseconds until the next timer or deadline of a deferred message, 0 or less if one is due already;
+    /// none if there is none. What is handed out is due again after its lease.
     async fn next_due_in_ms(&self) -> Result<Option<i64>, StoreError>;
 
     /// Requests to call now, counted as one more attempt, and not handed out again before `lease_ms` have passed.
@@ -254,7 +261,7 @@ pub trait Store: Send + Sync {
         lease_ms: i64,
     ) -> Result<Vec<RequestRow>, StoreError>;
 
-    /// Gives a claimed request back: it is due again after so long.
+    /// Gives a claimed request back: it is due again after so long. Harmless if it was answered meanwhile.
     async fn release_request(&self, id: Uuid, after_ms: i64) -> Result<(), StoreError>;
 
     /// Commits older than `age_ms` with events that are not known to be with the broker, oldest first,
@@ -270,7 +277,7 @@ pub trait Store: Send + Sync {
     /// Transitions after this position, at most `limit`.
     async fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreError>;
 
-    /// All entities whose key begins so, at most `limit`, after the given key in key order.
+    /// All entities whose key begins so, at most `limit`, after the given key in the order of the keys' bytes.
     async fn entities(
         &self,
         prefix: &str,
@@ -278,13 +285,13 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<EntityRow>, StoreError>;
 
-    /// Open entities that should have moved on before now, the latest first.
+    /// Open entities that should have moved on before now, the longest overdue first.
     async fn overdue(&self, limit: u32) -> Result<Vec<EntityRow>, StoreError>;
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError>;
 
     /// Sets parked messages to `redriving` or `dropped`, and writes who, why and which into the audit, in one commit.
-    /// Returns those that were changed.
+    /// Returns those that were changed: only messages that are `parked` or `redriving`, and not so already.
     async fn decide_parked(
         &self,
         ids: &[Uuid],
@@ -295,7 +302,7 @@ pub trait Store: Send + Sync {
 
     async fn census(&self) -> Result<Census, StoreError>;
 
-    /// Deletes inbox and attempt rows older than this, at most `limit`; says how many.
+    /// Deletes inbox and attempt rows that are at least so old, at most `limit` in all; says how many.
     async fn purge(&self, older_than_ms: i64, limit: u32) -> Result<u64, StoreError>;
 
     async fn close(&self);
@@ -308,5 +315,7 @@ pub trait Transaction: Send {
     async fn load(&mut self, wanted: &Wanted) -> Result<Loaded, StoreError>;
 
     /// All or nothing. After [`StoreError::Down`] it is unknown which.
+    /// Units behave as if they ran one after the other: fails with [`StoreError::Conflict`] if an entity that was
+    /// loaded has moved since, or moves here while a message was deferred on it that this unit did not load.
     async fn commit(self: Box<Self>, changes: Changes) -> Result<Committed, StoreError>;
 }
