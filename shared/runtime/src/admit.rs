@@ -7,17 +7,20 @@ use quadrille_core::{Descriptor, Invalid, Messages, Undecoded};
 use std::fmt;
 use strict::Unfit;
 
-/// The longest text in an envelope, in characters: ids, names and keys are short, or they are something else.
+/// The longest text in an envelope, in characters: ids, names and keys are short, or they are
+/// something else.
 pub const TEXT_MAX_CHARS: usize = 128;
 
-/// The same in bytes: with what is written before it, a header stays within 255 bytes, beyond which RabbitMQ
-/// hands it to AMQP 1.0 readers as binary.
+/// The same in bytes: with what is written before it, a header stays within 255 bytes, beyond which
+/// RabbitMQ hands it to AMQP 1.0 readers as binary.
 pub const TEXT_MAX_BYTES: usize = 240;
 
-/// The longest explanation of a refusal, in characters: it is logged on one line and may quote its sender.
+/// The longest explanation of a refusal, in characters: it is logged on one line and may quote its
+/// sender.
 const DETAIL_MAX_CHARS: usize = 512;
 
-/// Why a message was parked. The words are stable: they label counters and select what an operator tries again.
+/// Why a message was parked. The words are stable: they label counters and select what an operator
+/// tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The body is larger than [`crate::message::BODY_MAX_BYTES`].
@@ -26,7 +29,8 @@ pub enum Reason {
     MalformedHeaders,
     /// Not JSON by its content type, or JSON in another charset than UTF-8.
     UnsupportedContentType,
-    /// An attribute of the envelope is missing, too long or of the wrong shape; the pointer is into the envelope.
+    /// An attribute of the envelope is missing, too long or of the wrong shape; the pointer is into
+    /// the envelope.
     MalformedEnvelope,
     /// Not JSON, or JSON that two readers could read differently.
     MalformedJson,
@@ -98,7 +102,7 @@ impl fmt::Display for Reason {
 
 /// Why one message cannot be used, for the machine, for the sender and for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}{}: {detail}", .pointer.as_deref().map(|p| format!(" at {p:?}")).unwrap_or_default())]
+#[error("{reason}{}: {detail}", .pointer.iter().map(|p| format!(" at {p:?}")).collect::<String>())]
 pub struct Refusal {
     pub reason: Reason,
     /// RFC 6901, into the envelope or the body as the reason says. The empty pointer is the whole.
@@ -119,7 +123,8 @@ impl Refusal {
         Self { reason, pointer: None, detail: line }
     }
 
-    /// Names the field to blame. Keys of the sender are in it, so it is as short and as clean as the detail.
+    /// Names the field to blame. Keys of the sender are in it, so it is as short and as clean as
+    /// the detail.
     #[must_use]
     pub fn at(mut self, pointer: impl AsRef<str>) -> Self {
         self.pointer = Some(Self::new(self.reason, pointer).detail);
@@ -139,10 +144,11 @@ pub(crate) fn text(attribute: &str, value: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::MalformedEnvelope, wrong).at(format!("/{attribute}")))
 }
 
-/// Reads a message into the type that its name and version say, strictly: a body that two readers could take
-/// differently is refused before any of it is believed.
+/// Reads a message into the type that its name and version say, strictly: a body that two readers
+/// could take differently is refused before any of it is believed.
 ///
-/// The reasons are `unknown_type`, `unknown_version`, `oversize`, `malformed_json` and `malformed_body`.
+/// The reasons are `unknown_type`, `unknown_version`, `oversize`, `malformed_json` and
+/// `malformed_body`.
 pub fn body<M: Messages>(message: &Message) -> Result<M, Refusal> {
     known(M::LIST, &message.name, message.version)?;
     let text = shape(&message.body)?;
@@ -160,7 +166,8 @@ pub fn body<M: Messages>(message: &Message) -> Result<M, Refusal> {
     }
 }
 
-/// Reads once more, slowly, to say which field it was: to keep the path costs an allocation a field.
+/// Reads once more, slowly, to say which field it was: to keep the path costs an allocation a
+/// field.
 fn blamed<M: Messages>(message: &Message, error: &serde_json::Error) -> Refusal {
     let mut json = serde_json::Deserializer::from_slice(&message.body);
     let mut track = serde_path_to_error::Track::new();
@@ -245,7 +252,8 @@ pub(crate) fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// The field that serde blames, as RFC 6901. A missing field is named too, though it is not there to point to.
+/// The field that serde blames, as RFC 6901. A missing field is named too, though it is not there
+/// to point to.
 pub(crate) fn pointer(path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();

@@ -1,18 +1,20 @@
-//! Messages on the wire: CloudEvents 1.0 in AMQP properties and headers, one or several events in a delivery.
+//! Messages on the wire: CloudEvents 1.0 in AMQP properties and headers, one or several events in a
+//! delivery.
 //!
 //! What is written:
 //! * One message: binary mode. The body is the JSON of the contract, the envelope is in headers
 //!   `cloudEvents_<attribute>`; `traceparent` has no prefix, as every tracer expects it.
 //! * Several: JSON batch. The body is an array of events with their data inlined, byte for byte.
 //!
-//! The type is the name with its major version, `payment.captured.v1`, in the headers, in the AMQP property
-//! `type`, in the events of a batch and in the routing key alike: each of them says all by itself.
-//! A service's source is written `/quadrille/<service>`, as CloudEvents wants a URI there, and read without it.
+//! The type is the name with its major version, `payment.captured.v1`, in the headers, in the AMQP
+//! property `type`, in the events of a batch and in the routing key alike: each of them says all by
+//! itself. A service's source is written `/quadrille/<service>`, as CloudEvents wants a URI there,
+//! and read without it.
 //!
 //! What is read is more: see [`decode`].
 mod read;
 
-pub use read::{Refused, alone, decode};
+pub use read::{BATCH_MAX_EVENTS, Refused, alone, decode};
 
 use crate::admit::{self, Reason, Refusal};
 use crate::broker::Outgoing;
@@ -25,12 +27,14 @@ use uuid::Uuid;
 
 /// The content type of one message in binary mode.
 pub const JSON: &str = "application/json";
-/// The content type of one event with its envelope inside the body. Read, and used for parts of a batch.
+/// The content type of one event with its envelope inside the body. Read, and used for parts of a
+/// batch.
 pub const EVENT: &str = "application/cloudevents+json";
 /// The content type of several events in one body.
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
-/// The prefix of headers that we write: what RabbitMQ makes of them is the AMQP 1.0 binding of CloudEvents.
+/// The prefix of headers that we write: what RabbitMQ makes of them is the AMQP 1.0 binding of
+/// CloudEvents.
 const PREFIX: &str = "cloudEvents_";
 const SOURCE_PREFIX: &str = "/quadrille/";
 const SPEC_VERSION: &str = "1.0";
@@ -162,7 +166,8 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
     admit::text("correlationid", &message.correlation)
 }
 
-/// At most so many bytes does this message add to a batch; the sum must not exceed [`BODY_MAX_BYTES`].
+/// At most so many bytes does this message add to a batch; the sum must not exceed
+/// [`BODY_MAX_BYTES`], and the events not [`BATCH_MAX_EVENTS`].
 pub fn size_in_batch(message: &Message) -> usize {
     // Without control characters JSON doubles a text at worst.
     let texts = [&message.name, &message.source, &message.subject, &message.correlation];

@@ -1,4 +1,5 @@
-//! Poison: every wrong message is refused with a stable reason and the field to blame, and none gets further.
+//! Poison: every wrong message is refused with a stable reason and the field to blame, and none
+//! gets further.
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 use quadrille_core::{Event, Invalid, Origin};
@@ -272,6 +273,12 @@ fn poison_in_the_envelope_is_refused_with_the_attribute() {
         ("wrong type", event(r#","subject":{}"#), Envelope, Some("/subject")),
         ("trailing bytes", content(wire::EVENT, "{} {}"), Reason::MalformedJson, None),
         ("empty batch", content(wire::BATCH, "[]"), Envelope, Some("")),
+        (
+            "a batch of too many",
+            content(wire::BATCH, &format!("[1{}]", ",1".repeat(wire::BATCH_MAX_EVENTS))),
+            Envelope,
+            Some(""),
+        ),
         ("no batch", content(wire::BATCH, "{}"), Envelope, None),
         ("batch cut short", content(wire::BATCH, "[{}"), Reason::MalformedJson, None),
     ];

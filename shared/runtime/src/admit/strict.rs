@@ -1,10 +1,12 @@
-//! One pass over a JSON body before it is read into a type: what two readers, or two stores, could take differently.
+//! One pass over a JSON body before it is read into a type: what two readers, or two stores, could
+//! take differently.
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Up to so many keys are compared one by one, which is faster than hashing; more are an attack or a map.
+/// Up to so many keys are compared one by one, which is faster than hashing; more are an attack or
+/// a map.
 const COMPARED_KEYS_MAX: usize = 16;
 
 /// What is wrong though it is JSON, and where.
@@ -21,8 +23,9 @@ pub(super) enum Unfit {
     NotJson(serde_json::Error),
 }
 
-/// Refuses duplicate keys (the last one would win, silently), NUL and other control characters (PostgreSQL takes
-/// no NUL, logs and terminals take the others at their word), more than 128 levels, and bytes after the end.
+/// Refuses duplicate keys (the last one would win, silently), NUL and other control characters
+/// (PostgreSQL takes no NUL, logs and terminals take the others at their word), more than 128
+/// levels, and bytes after the end.
 pub(super) fn pass(body: &str) -> Result<(), Unfit> {
     let mut notes = Notes { suspect: may_have_control(body), ..Notes::default() };
     let mut json = serde_json::Deserializer::from_str(body);
@@ -38,7 +41,8 @@ pub(super) fn pass(body: &str) -> Result<(), Unfit> {
 /// What the pass remembers on its way.
 #[derive(Default)]
 struct Notes<'de> {
-    /// The first keys of all objects that are open, innermost last: one allocation a pass, not one an object.
+    /// The first keys of all objects that are open, innermost last: one allocation a pass, not one
+    /// an object.
     keys: Vec<Cow<'de, str>>,
     /// False if no text can have a control character in it.
     suspect: bool,
@@ -157,8 +161,9 @@ impl<'de> Visitor<'de> for Value<'_, 'de> {
     }
 }
 
-/// Control characters are C0, DEL and C1. A bare C0 in a text is no JSON, so what remains is an escape, DEL itself,
-/// or C1, which begins with 0xC2 in UTF-8: most bodies have none of the three and are not searched text by text.
+/// Control characters are C0, DEL and C1. A bare C0 in a text is no JSON, so what remains is an
+/// escape, DEL itself, or C1, which begins with 0xC2 in UTF-8: most bodies have none of the three
+/// and are not searched text by text.
 fn may_have_control(body: &str) -> bool {
     body.bytes().fold(false, |any, b| any | (b == b'\\') | (b == 0x7f) | (b == 0xc2))
 }

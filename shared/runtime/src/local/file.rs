@@ -15,7 +15,7 @@ const JOBS_MAX: usize = 1024;
 /// So many go into one commit: at 10,000 a second some 25 ms of work, when one commit costs 1 or 2.
 const GROUP_MAX: usize = 256;
 /// How long to wait for another process, or the former writer of this one, to let go of the file.
-const OPEN_MAX: Duration = Duration::from_secs(5);
+const OPEN_MAX: Duration = Duration::from_secs(2);
 /// The version of the tables below.
 const VERSION: i64 = 1;
 
@@ -24,7 +24,8 @@ const SCHEMA: &str = "
     CREATE TABLE queue (name TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE binding (exchange TEXT, pattern TEXT, queue TEXT,
         PRIMARY KEY (exchange, pattern, queue)) WITHOUT ROWID;
-    CREATE TABLE message (id INTEGER PRIMARY KEY, queue TEXT NOT NULL, head TEXT NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE message (id INTEGER PRIMARY KEY, queue TEXT NOT NULL, head TEXT NOT NULL,
+        body BLOB NOT NULL);
     PRAGMA user_version = 1;
 ";
 
@@ -56,7 +57,8 @@ pub(super) fn open(path: &Path, state: &Arc<Mutex<State>>) -> Result<mpsc::Sende
 fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     let mut file = Connection::open(path)?;
     file.busy_timeout(OPEN_MAX)?;
-    // Two processes with the same queues would each deliver everything and lose what the other adds.
+    // Two processes with the same queues would each deliver everything and lose what the other
+    // adds.
     file.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     file.pragma_update(None, "journal_mode", "WAL")?;
     file.pragma_update(None, "synchronous", "FULL")?;
@@ -118,7 +120,8 @@ impl Writer {
             if written.is_ok() {
                 self.owed.clear();
             }
-            // Crash here: durable and neither seen nor confirmed. It is published again, and twice there.
+            // Crash here: durable and neither seen nor confirmed. It is published again, and twice
+            // there.
             for job in group.drain(..) {
                 self.settle(job, &written);
             }
@@ -127,8 +130,8 @@ impl Writer {
 
     /// One commit for the whole group.
     fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
-        // A commit of acknowledgements alone need not wait for the disk: lost, they are delivered again.
-        // The next commit that waits makes them durable too, as the log is one.
+        // A commit of acknowledgements alone need not wait for the disk: lost, they are delivered
+        // again. The next commit that waits makes them durable too, as the log is one.
         let synced = group.iter().any(|job| !matches!(job, Job::Forget(_)));
         if synced != self.synced {
             let mode = if synced { "FULL" } else { "NORMAL" };

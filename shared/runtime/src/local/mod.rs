@@ -1,7 +1,9 @@
-//! A broker inside the process, in memory or in one file: for tests, for demos, and for who needs no other.
+//! A broker inside the process, in memory or in one file: for tests, for demos, and for who needs
+//! no other.
 //!
-//! It promises what the one over AMQP promises: topic routing, competing consumers with prefetch, at least once,
-//! redelivery in order, unroutable messages told, full queues that refuse. Both hand out the same [`Raw`].
+//! It promises what the one over AMQP promises: topic routing, competing consumers with prefetch,
+//! at least once, redelivery in order, unroutable messages told, full queues that refuse. Both hand
+//! out the same [`Raw`].
 mod file;
 mod routes;
 mod state;
@@ -17,7 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// A queue takes no more messages than this: somebody has not consumed for long, and memory ends somewhere.
+/// A queue takes no more messages than this: somebody has not consumed for long, and memory ends
+/// somewhere.
 pub const QUEUE_MAX_MESSAGES: usize = 100_000;
 /// A queue takes no more bodies than this many bytes of them.
 pub const QUEUE_MAX_BYTES: usize = 256 * 1024 * 1024;
@@ -70,7 +73,8 @@ impl Local {
     }
 
     /// Everything is in this file before it is confirmed; a kill at any moment loses nothing of it.
-    /// What was not acknowledged when the file was last open is ready again, flagged as redelivered.
+    /// What was not acknowledged when the file was last open is ready again, flagged as
+    /// redelivered.
     ///
     /// # Errors
     /// If the file is open elsewhere, is of another version, or cannot be read or written.
@@ -95,7 +99,8 @@ impl Local {
         Self { shared: self.shared.clone(), id, closed: AtomicBool::new(false) }
     }
 
-    /// Publishes as any client could: what is in it is for the reader to judge. Exchange and routing key are set.
+    /// Publishes as any client could: what is in it is for the reader to judge. Exchange and
+    /// routing key are set.
     ///
     /// # Errors
     /// As [`Broker::publish`].
@@ -150,7 +155,8 @@ impl Local {
         Ok(())
     }
 
-    /// A place in the writer's queue. Taken before anything changes, so that giving up changes nothing.
+    /// A place in the writer's queue. Taken before anything changes, so that giving up changes
+    /// nothing.
     async fn permit(&self, attempted: &str) -> Result<Option<mpsc::Permit<'_, Job>>, BrokerError> {
         permit(&self.shared, attempted).await
     }
@@ -235,7 +241,8 @@ fn no_queue(attempted: &str, queue: &str) -> BrokerError {
     BrokerError::Refused { attempted, why }
 }
 
-/// A consumer: what it has out is in the state, so that closing its connection takes it back at once.
+/// A consumer: what it has out is in the state, so that closing its connection takes it back at
+/// once.
 #[derive(Debug)]
 struct Taker {
     shared: Arc<Shared>,

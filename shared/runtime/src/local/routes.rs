@@ -1,6 +1,7 @@
 //! Topic routing: which binding wants which routing key.
 
-/// True if the words of the pattern are those of the key; `*` is any one word, `#` any number of them.
+/// True if the words of the pattern are those of the key; `*` is any one word, `#` any number of
+/// them.
 pub(super) fn wants(pattern: &str, key: &str) -> bool {
     // Bindings of services have no wildcards.
     if pattern == key {

@@ -221,7 +221,8 @@ impl State {
     }
 }
 
-/// The queue of a service, and the one for its dead letters, which nothing here fills: they are parked in the store.
+/// The queue of a service, and the one for its dead letters, which nothing here fills: they are
+/// parked in the store.
 pub(super) fn queues_of(topology: &Topology) -> [String; 2] {
     [topology.queue(), format!("{}.dead", topology.queue())]
 }

@@ -1,4 +1,5 @@
-//! Reading deliveries of any writer: four ways to say the same thing, and what is assumed when little is said.
+//! Reading deliveries of any writer: four ways to say the same thing, and what is assumed when
+//! little is said.
 use super::{BATCH, EVENT, JSON, SOURCE_PREFIX, SPEC_VERSION, TRACEPARENT};
 use super::{encode, name_and_version};
 use crate::admit::{Reason, Refusal, text};
@@ -14,8 +15,13 @@ use uuid::Uuid;
 /// Prefixes of CloudEvents headers: the binding's two, and Knative's.
 const PREFIXES: [&str; 3] = ["cloudEvents_", "cloudEvents:", "ce-"];
 
-/// Ids that are not UUIDs are hashed into this namespace. Never changes: it would break deduplication.
+/// Ids that are not UUIDs are hashed into this namespace. Never changes: it would break
+/// deduplication.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_5a1e_93b2_5d4c_8a57_2e1b_c0f4_7d36);
+
+/// A batch has at most so many events. Each may have to be parked, and a body of 256 KiB has room
+/// for a hundred thousand that are wrong.
+pub const BATCH_MAX_EVENTS: usize = 1_000;
 
 /// What a writer that does not name itself is called.
 const NOBODY: &str = "outside";
@@ -50,19 +56,22 @@ struct Attributes<'a> {
 
 /// Reads what a delivery carries: never nothing, one entry an event, in order.
 ///
-/// Read are CloudEvents in binary mode (headers `cloudEvents_`, `cloudEvents:` or `ce-`), in structured mode,
-/// in JSON batches, and bare JSON with no more than a routing key. What is not said is taken from elsewhere:
+/// Read are CloudEvents in binary mode (headers `cloudEvents_`, `cloudEvents:` or `ce-`), in
+/// structured mode, in JSON batches, and bare JSON with no more than a routing key. What is not
+/// said is taken from elsewhere:
 ///
 /// | | in this order |
 /// | --- | --- |
-/// | type | attribute, AMQP `type`, routing key; without `.v<major>` the routing key's if it fits, or 1 |
+/// | type | attribute, AMQP `type`, routing key |
+/// | version | `.v<major>` of the type, that of the routing key if the names are the same, 1 |
 /// | source | attribute, AMQP `app_id`, `outside` |
-/// | id | attribute, AMQP `message_id`: as it is if a UUID, else hashed with the source; else the hash of routing key and body |
+/// | id | attribute, AMQP `message_id`, the hash of routing key and body |
 /// | correlation | attribute, AMQP `correlation_id`, subject, id |
 /// | time | attribute, AMQP `timestamp`, now |
 ///
+/// An id that is not a UUID becomes one by its hash with the source: it is unique to its sender.
 /// The hash of the body is weak deduplication: who sends the same twice on purpose must give ids.
-/// A trace context of the wrong shape is dropped, as are all other headers: none is ever written again.
+/// A trace context of the wrong shape is dropped, as are all other headers: none is written again.
 pub fn decode(raw: &Raw, now_ms: i64) -> Vec<Result<Message, Box<Refused>>> {
     match delivered(raw, now_ms) {
         Ok(events) => events,
@@ -130,46 +139,42 @@ fn delivered(raw: &Raw, now_ms: i64) -> Result<Vec<Result<Message, Box<Refused>>
             let attributes = in_headers(raw);
             Ok(vec![Ok(message(attributes, raw, raw.body.clone(), now_ms)?)])
         }
-        Mode::Structured => Ok(vec![Ok(structured(raw, now_ms)?)]),
+        Mode::Structured => Ok(vec![Ok(structured(raw, &raw.body, now_ms)?)]),
         Mode::Batch => batched(raw, now_ms),
     }
 }
 
 fn batched(raw: &Raw, now_ms: i64) -> Result<Vec<Result<Message, Box<Refused>>>, Refusal> {
     let events: Vec<&RawValue> = serde_json::from_slice(&raw.body).map_err(malformed)?;
-    if events.is_empty() {
-        let detail = "an empty batch: publish at least one event";
+    if events.is_empty() || events.len() > BATCH_MAX_EVENTS {
+        let detail = format!("a batch of {}: 1 to {BATCH_MAX_EVENTS} are read", events.len());
         return Err(Refusal::new(Reason::MalformedEnvelope, detail).at(""));
     }
+    // What an event has from the delivery: all but what is another event's.
+    let common = Raw {
+        exchange: raw.exchange.clone(),
+        routing_key: raw.routing_key.clone(),
+        content_type: Some(EVENT.to_owned()),
+        app_id: raw.app_id.clone(),
+        user_id: raw.user_id.clone(),
+        timestamp: raw.timestamp,
+        ..Raw::default()
+    };
     let read = events.into_iter().map(|event| {
-        let one = Raw {
-            exchange: raw.exchange.clone(),
-            routing_key: raw.routing_key.clone(),
-            content_type: Some(EVENT.to_owned()),
-            app_id: raw.app_id.clone(),
-            user_id: raw.user_id.clone(),
-            timestamp: raw.timestamp,
-            body: raw.body.slice_ref(event.get().as_bytes()),
-            ..Raw::default()
-        };
-        structured(&one, now_ms).map_err(|refusal| Box::new(Refused { refusal, raw: one }))
+        let body = raw.body.slice_ref(event.get().as_bytes());
+        structured(&common, &body, now_ms)
+            .map_err(|refusal| Box::new(Refused { refusal, raw: Raw { body, ..common.clone() } }))
     });
     Ok(read.collect())
 }
 
-fn structured(raw: &Raw, now_ms: i64) -> Result<Message, Refusal> {
+fn structured(raw: &Raw, event: &Bytes, now_ms: i64) -> Result<Message, Refusal> {
     // Serde would take an array for a struct, by position.
-    if raw.body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+    if event.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Refusal::new(Reason::MalformedEnvelope, "an event is an object").at(""));
     }
-    let mut json = serde_json::Deserializer::from_slice(&raw.body);
     let attributes: Attributes<'_> =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let pointer = crate::admit::pointer(error.path(), error.inner());
-            let refusal = malformed(error.into_inner());
-            if refusal.reason == Reason::MalformedEnvelope { refusal.at(pointer) } else { refusal }
-        })?;
-    json.end().map_err(malformed)?;
+        serde_json::from_slice(event).map_err(|error| blamed(event, error))?;
     let required = [
         ("specversion", &attributes.specversion),
         ("id", &attributes.id),
@@ -198,8 +203,21 @@ fn structured(raw: &Raw, now_ms: i64) -> Result<Message, Refusal> {
     let Some(data) = attributes.data else {
         return Err(missing("data"));
     };
-    let body = raw.body.slice_ref(data.get().as_bytes());
+    let body = event.slice_ref(data.get().as_bytes());
     message(attributes, raw, body, now_ms)
+}
+
+/// Reads once more, slowly, to say which attribute it was.
+fn blamed(event: &Bytes, error: serde_json::Error) -> Refusal {
+    let mut json = serde_json::Deserializer::from_slice(event);
+    let tracked = serde_path_to_error::deserialize::<_, Attributes<'_>>(&mut json);
+    let pointer = tracked.err().map(|tracked| crate::admit::pointer(tracked.path(), &error));
+    match (malformed(error), pointer) {
+        (refusal, Some(pointer)) if refusal.reason == Reason::MalformedEnvelope => {
+            refusal.at(pointer)
+        }
+        (refusal, _) => refusal,
+    }
 }
 
 fn in_headers(raw: &Raw) -> Attributes<'_> {
@@ -278,7 +296,8 @@ fn message(
     })
 }
 
-/// The attribute, or else the property. Empty is as good as absent: some clients send all properties.
+/// The attribute, or else the property. Empty is as good as absent: some clients send all
+/// properties.
 fn said<'a>(
     name: &str,
     attribute: &'a Option<Cow<'_, str>>,
@@ -301,7 +320,8 @@ fn id_of(said: Option<&str>, source: &str, raw: &Raw, body: &Bytes) -> Uuid {
     }
 }
 
-/// Any time from 1970 to 9999: a sender's clock is for people, so a wrong one is no reason to refuse.
+/// Any time from 1970 to 9999: a sender's clock is for people, so a wrong one is no reason to
+/// refuse.
 fn time_of(said: Option<&str>, seconds: Option<u64>, now_ms: i64) -> Result<i64, Refusal> {
     let wrong = || {
         let detail = "the time is not RFC 3339 between the years 1970 and 9999";
@@ -318,7 +338,8 @@ fn time_of(said: Option<&str>, seconds: Option<u64>, now_ms: i64) -> Result<i64,
     Some(time.as_millisecond()).filter(|ms| *ms >= 0).ok_or_else(wrong)
 }
 
-/// `<version>-<trace id>-<span id>-<flags>` in lower-case hex, the ids not zero, as W3C Trace Context says.
+/// `<version>-<trace id>-<span id>-<flags>` in lower-case hex, the ids not zero, as W3C Trace
+/// Context says.
 fn is_traceparent(value: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
