@@ -155,11 +155,16 @@ impl Node {
         said
     }
 
+    /// Sends a signal to the node's process.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = fs::read_to_string(self.dir.join("pid")).expect("a pid file");
+        let sent = Command::new("kill").args([signal, pid.trim()]).status().expect("kill");
+        assert!(sent.success());
+    }
+
     /// What a power cut does to the process.
     pub(crate) fn kill(&self) {
-        let pid = fs::read_to_string(self.dir.join("pid")).expect("a pid file");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill");
-        assert!(killed.success());
+        self.signal("-KILL");
         // The keeper keeps the directory: it is told to end without its last words.
         let keeper = self.keeper.lock().unwrap().take();
         let mut keeper = keeper.expect("a keeper");
