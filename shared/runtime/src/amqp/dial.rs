@@ -94,6 +94,6 @@ pub(super) async fn dial(
         )
         .await
     };
-    let connection = within(DIAL_MS, attempted, connected).await?;
-    Ok((connection, socket))
+    let connection = within(DIAL_MS, attempted, connected).await;
+    Ok((connection.map_err(Failed::while_dialling)?, socket))
 }

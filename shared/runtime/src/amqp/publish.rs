@@ -1,5 +1,5 @@
 //! Publishes a batch, and knows of each message how it ended.
-use super::fault::{CONFIRM_MS, within};
+use super::fault::CONFIRM_MS;
 use super::link::{Link, Live};
 use super::raw;
 use crate::broker::{BrokerError, Confirmed, Outgoing};
@@ -149,14 +149,12 @@ async fn publish_group(
     }));
     let confirms = all.await;
     if let Some(closed) = first_error(&confirms) {
-        return match closed.is_amqp_soft_error() {
-            true => Ok(Err(closed.to_string())),
-            false => {
-                let failed = async { Err::<(), _>(closed) };
-                let failed = within(CONFIRM_MS, || attempted(batch), failed).await;
-                live.or_cut(failed).map(|()| Ok(ends))
-            }
-        };
+        // A connection that the broker closed has such a code too, and no message is to blame for it.
+        if closed.is_amqp_soft_error() && live.is_well() {
+            return Ok(Err(closed.to_string()));
+        }
+        live.cut();
+        return Err(BrokerError::Down { attempted: attempted(batch), why: closed.to_string() });
     }
     for (index, confirm) in confirms {
         settle(index, confirm, &ids, &mut ends).map_err(|why| {
