@@ -42,6 +42,11 @@ impl Failed {
         !self.dialling && self.cause.as_ref().is_some_and(Error::is_amqp_soft_error)
     }
 
+    /// True if something came that lapin cannot read, which ends the whole connection.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.cause.as_ref().is_some_and(is_unreadable)
+    }
+
     /// True if a right is missing.
     pub(super) fn is_forbidden(&self) -> bool {
         self.is_of_channel() && self.cause.as_ref().and_then(reply_of) == Some(ACCESS_REFUSED)
@@ -64,6 +69,10 @@ impl From<Failed> for BrokerError {
         };
         Self::Refused { attempted, why: format!("{error}; {remedy}") }
     }
+}
+
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ParsingError(_))
 }
 
 fn reply_of(error: &Error) -> Option<u16> {

@@ -62,6 +62,8 @@ pub struct Amqp {
     consuming: Link,
     /// One permit for each batch under way.
     permits: Semaphore,
+    /// Something cannot be read: deliveries are taken one by one. See [`consume`].
+    doubt: Arc<AtomicBool>,
     /// The last batch ended late while the broker held us back.
     stalled: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl Amqp {
             publishing: Link::new(uri.clone(), &config.name, "publish", Arc::clone(&declared)),
             consuming: Link::new(uri, &config.name, "consume", declared),
             permits: Semaphore::new(config.depth.max(1)),
+            doubt: Arc::default(),
             stalled: AtomicBool::new(false),
         })
     }
@@ -113,7 +116,7 @@ impl Broker for Amqp {
 
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         let live = self.consuming.live().await?;
-        Ok(Box::new(consume::start(live, queue, prefetch).await?))
+        Ok(Box::new(consume::start(live, queue, prefetch, &self.doubt).await?))
     }
 
     async fn publish(&self, batch: &[Outgoing]) -> Result<Confirmed, BrokerError> {

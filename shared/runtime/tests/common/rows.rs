@@ -1,4 +1,5 @@
 //! What faults are tried with: a service that consumes one message, and a broker of our own.
+#![allow(dead_code, reason = "not every test uses all of it")]
 use quadrille_runtime::amqp::{Amqp, AmqpConfig};
 use quadrille_runtime::broker::{Broker, BrokerError, Consumer, Delivery, Outgoing, Topology};
 use quadrille_runtime::message::Message;
