@@ -1,6 +1,8 @@
-//! Measures a broker through the adapter: publishing in batches with confirms, and draining with one ack a batch.
+//! Measures a broker through the adapter: publishing in batches with confirms, and draining with
+//! one ack a batch.
 //!
-//! `amqp_rates amqp://user:password@host:port/vhost [messages]`; declares and fills `quadrille.rates` there.
+//! `amqp_rates amqp://user:password@host:port/vhost [messages]`; declares and fills
+//! `quadrille.rates` there.
 #![allow(clippy::unwrap_used, reason = "a measurement")]
 use quadrille_runtime::amqp::{Amqp, AmqpConfig};
 use quadrille_runtime::broker::{Broker, Outgoing, Topology};

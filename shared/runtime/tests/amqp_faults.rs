@@ -1,4 +1,5 @@
-//! Faults that hit one virtual host: refused rights, deleted queues, closed connections, given up calls.
+//! Faults that hit one virtual host: refused rights, deleted queues, closed connections, given up
+//! calls.
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 #[path = "common/rows.rs"]

@@ -1,4 +1,5 @@
-//! Messages that are made to end a consumer. Each is tried in a process of its own, as a service would meet it.
+//! Messages that are made to end a consumer. Each is tried in a process of its own, as a service
+//! would meet it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 #[path = "common/rows.rs"]
@@ -20,7 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// Set for the process that meets the message: the URL, and how deep it nests.
 const CHILD: &str = "QUADRILLE_TEST_BOMB";
 
-/// The deepest that fits into a frame of 128 KiB, and what a debug build, whose steps are far larger, can take.
+/// The deepest that fits into a frame of 128 KiB, and what a debug build, whose steps are far
+/// larger, can take.
 fn levels() -> [(&'static str, usize); 2] {
     let release = std::env::current_exe().unwrap().components().any(|c| c.as_os_str() == "release");
     if release {
@@ -123,7 +125,8 @@ async fn corrupting(port: u16) -> u16 {
     own
 }
 
-/// A message id that is not UTF-8: the broker takes it, and lapin gives up the connection that gets it.
+/// A message id that is not UTF-8: the broker takes it, and lapin gives up the connection that gets
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_read_is_given_up_and_takes_no_others_with_it() {
     if std::env::var_os(CHILD).is_some() {

@@ -85,8 +85,9 @@ async fn a_broker_that_stops_and_starts_gives_all_that_was_not_acknowledged_agai
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_gives_all_that_was_not_acknowledged_again() {
     let turn = turn().await;
-    // A node that is killed within seconds of a declaration forgets the queue's directory, starts it as a new and
-    // empty one and never finds it a leader (rabbitmq-server issue 15725). That is not ours to survive.
+    // A node that is killed within seconds of a declaration forgets the queue's directory, starts
+    // it as a new and empty one and never finds it a leader (rabbitmq-server issue 15725). That is
+    // not ours to survive.
     let lose = async |turn: &Turn<'_>| {
         turn.ctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]).await;
         turn.run(Node::kill).await;

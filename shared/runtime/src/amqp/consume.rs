@@ -1,8 +1,9 @@
 //! Receives from one queue, over a channel of its own.
 //!
-//! A message whose properties are not UTF-8 ends lapin's connection before we see it, again and again, until the
-//! broker's delivery limit gives it up, and with it everything else that was out each time. So after such an end
-//! deliveries are taken one by one for a while: then it is given up alone.
+//! A message whose properties are not UTF-8 ends lapin's connection before we see it, again and
+//! again, until the broker's delivery limit gives it up, and with it everything else that was out
+//! each time. So after such an end deliveries are taken one by one for a while: then it is given up
+//! alone.
 use super::fault::{ACK_MS, CALL_MS, CLOSE_MS, is_unreadable, short, within};
 use super::link::Live;
 use super::raw;
@@ -16,17 +17,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often an idle receiver looks whether its connection still stands, should nobody have told it.
+/// How often an idle receiver looks whether its connection still stands, should nobody have told
+/// it.
 const WATCH_MS: u64 = 5_000;
 /// Deliveries to take one by one before there is trust again.
 const ALONE_MAX: u64 = 64;
 
-/// A consumer and its channel. Tags are the channel's: they mean nothing on another, so both live and die together.
+/// A consumer and its channel. Tags are the channel's: they mean nothing on another, so both live
+/// and die together.
 pub(super) struct AmqpConsumer {
     live: Arc<Live>,
     channel: Channel,
     queue: String,
-    /// None once it has ended: lapin's stream must not be asked again after its end, it would wait for ever.
+    /// None once it has ended: lapin's stream must not be asked again after its end, it would wait
+    /// for ever.
     stream: Option<lapin::Consumer>,
     /// Whether something cannot be read, for this consumer and those after it.
     doubt: Arc<AtomicBool>,
@@ -52,7 +56,8 @@ pub(super) async fn start(
     let channel = live.channel().await?;
     let doubt = Arc::clone(doubt);
     let alone = doubt.load(Ordering::Relaxed);
-    // Always, and never 0, which means without a limit: lapin takes all that the broker sends into memory.
+    // Always, and never 0, which means without a limit: lapin takes all that the broker sends into
+    // memory.
     let prefetch = if alone { 1 } else { prefetch.max(1) };
     let asked = channel.basic_qos(prefetch, BasicQosOptions::default());
     live.or_cut(within(CALL_MS, attempted, asked).await)?;
@@ -72,8 +77,8 @@ impl AmqpConsumer {
 
     /// Makes an end of it: what the stream says after an error is not to be trusted.
     ///
-    /// The connection goes with it. When a queue is deleted, channel and connection look as if nothing had
-    /// happened; a new connection declares the queue again.
+    /// The connection goes with it. When a queue is deleted, channel and connection look as if
+    /// nothing had happened; a new connection declares the queue again.
     fn end(&mut self, why: impl Into<String>) -> BrokerError {
         self.stream = None;
         self.live.cut();
@@ -95,7 +100,8 @@ impl AmqpConsumer {
             }
             None => return Err(self.end("it ended the consumer, as when the queue is deleted")),
         };
-        // The broker counts a channel's deliveries from one. A gap would make us acknowledge what we never saw.
+        // The broker counts a channel's deliveries from one. A gap would make us acknowledge what
+        // we never saw.
         if delivery.delivery_tag != self.given + 1 {
             return Err(self.end("deliveries are not counted from one, a bug"));
         }
@@ -115,11 +121,13 @@ impl Consumer for AmqpConsumer {
             return Err(ended);
         }
         if self.alone && self.acked >= ALONE_MAX {
-            // A prefetch cannot be changed under a running consumer: the next one has the whole again.
+            // A prefetch cannot be changed under a running consumer: the next one has the whole
+            // again.
             self.doubt.store(false, Ordering::Relaxed);
             return Err(self.end("all could be read for a while; consuming anew at full width"));
         }
-        // How long it may take until somebody publishes is nobody's fault: this waits without a limit, and looks.
+        // How long it may take until somebody publishes is nobody's fault: this waits without a
+        // limit, and looks.
         let first = loop {
             let Some(stream) = &mut self.stream else { return Err(self.down("it has ended")) };
             let next = tokio::time::timeout(Duration::from_millis(WATCH_MS), stream.next());
@@ -146,7 +154,8 @@ impl Consumer for AmqpConsumer {
         let queue = &self.queue;
         let attempted = || format!("acknowledging up to {through} from {queue}");
         assert!(through <= self.given, "only what was delivered can be acknowledged");
-        // The broker closes a channel on which something is acknowledged twice; and tag 0 would mean all.
+        // The broker closes a channel on which something is acknowledged twice; and tag 0 would
+        // mean all.
         if through <= self.acked {
             return Ok(());
         }
@@ -160,8 +169,9 @@ impl Consumer for AmqpConsumer {
     }
 
     async fn close(mut self: Box<Self>) {
-        // Cancelled first: a cancel that comes after its queue was deleted kills the whole connection, and lapin
-        // sends one when a running consumer is dropped. Only the channel's end gives back what was prefetched.
+        // Cancelled first: a cancel that comes after its queue was deleted kills the whole
+        // connection, and lapin sends one when a running consumer is dropped. Only the channel's
+        // end gives back what was prefetched.
         if let Some(stream) = self.stream.take()
             && self.channel.status().connected()
         {

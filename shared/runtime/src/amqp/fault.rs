@@ -6,7 +6,7 @@ use lapin::{Error, ErrorKind};
 use std::future::Future;
 use std::time::Duration;
 
-/// To reach the broker, say hello, and declare again what was declared.
+/// To reach the broker and say hello, or to wait for another caller who does.
 pub(super) const DIAL_MS: u64 = 5_000;
 /// For one method that the broker answers: opening a channel, declaring, consuming, counting.
 pub(super) const CALL_MS: u64 = 5_000;
@@ -28,7 +28,8 @@ pub(super) struct Failed {
     attempted: String,
     deadline_ms: u64,
     cause: Option<Error>,
-    /// Of the connection itself: lapin tells a channel's error by its code, and 403 is a refused login too.
+    /// Of the connection itself: lapin tells a channel's error by its code, and 403 is a refused
+    /// login too.
     dialling: bool,
 }
 

@@ -1,9 +1,11 @@
-//! RabbitMQ behind the broker's port, with lapin: two connections, no hidden retries, a deadline on every wait.
+//! RabbitMQ behind the broker's port, with lapin: two connections, no hidden retries, a deadline on
+//! every wait.
 //!
-//! * One connection publishes and one consumes: while an alarm of the broker lasts, nothing at all is
-//!   written on a connection that publishes, and acknowledgements must not wait for that.
-//! * lapin's recovery is off. An error tears the connection down; the next call opens another one and declares
-//!   again what was declared. Pauses between tries are the caller's: nobody sleeps here.
+//! * One connection publishes and one consumes: while an alarm of the broker lasts, nothing at all
+//!   is written on a connection that publishes, and acknowledgements must not wait for that.
+//! * lapin's recovery is off. An error tears the connection down; the next call opens another one
+//!   and declares again what was declared. Pauses between tries are the caller's: nobody sleeps
+//!   here.
 //! * Threads need a large stack to survive a hostile message: see [`stack`].
 mod consume;
 mod dial;
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
-/// Batches of publishes under way at a time, if nothing else is said: more of them bring nothing on two cores.
+/// Batches of publishes under way at a time, if nothing else is said: more of them bring nothing on
+/// two cores.
 pub const DEPTH: usize = 4;
 
 /// Where a broker is, and how to use it.
