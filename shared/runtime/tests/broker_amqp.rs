@@ -1,4 +1,5 @@
 //! What every broker keeps, kept by RabbitMQ behind our adapter.
+#![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
 use async_trait::async_trait;

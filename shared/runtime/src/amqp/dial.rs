@@ -1,8 +1,9 @@
 //! A connection that is there within a deadline, or leaves nothing behind.
 //!
-//! lapin has no deadline for the handshake. A peer that accepts and says nothing would hold one thread for
-//! each try for ever: giving up the future does not end the thread, only the end of its socket does.
-//! So we keep a duplicate of the socket and shut it down, at the deadline and whenever we have had enough.
+//! lapin has no deadline for the handshake. A peer that accepts and says nothing would hold one
+//! thread for each try for ever: giving up the future does not end the thread, only the end of its
+//! socket does. So we keep a duplicate of the socket and shut it down, at the deadline and whenever
+//! we have had enough.
 use super::fault::{DIAL_MS, Failed, within};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::AMQPUri;
@@ -78,8 +79,8 @@ pub(super) async fn dial(
         Connection::connector(
             uri,
             lapin::runtime::default_runtime()?,
-            // Runs on lapin's thread, where giving up the outer future is not felt: it needs a deadline too.
-            // TCP_NODELAY is set by the runtime's connect.
+            // Runs on lapin's thread, where giving up the outer future is not felt: it needs a
+            // deadline too. TCP_NODELAY is set by the runtime's connect.
             async move |uri: AMQPUri, runtime| {
                 let address = (uri.authority.host.clone(), uri.authority.port);
                 let reach = AsyncTcpStream::connect(&runtime, runtime.to_socket_addrs(address));
@@ -94,6 +95,6 @@ pub(super) async fn dial(
         )
         .await
     };
-    let connection = within(DIAL_MS, attempted, connected).await?;
-    Ok((connection, socket))
+    let connection = within(DIAL_MS, attempted, connected).await;
+    Ok((connection.map_err(Failed::while_dialling)?, socket))
 }

@@ -6,7 +6,7 @@ use lapin::{Error, ErrorKind};
 use std::future::Future;
 use std::time::Duration;
 
-/// To reach the broker, say hello, and declare again what was declared.
+/// To reach the broker and say hello, or to wait for another caller who does.
 pub(super) const DIAL_MS: u64 = 5_000;
 /// For one method that the broker answers: opening a channel, declaring, consuming, counting.
 pub(super) const CALL_MS: u64 = 5_000;
@@ -28,12 +28,24 @@ pub(super) struct Failed {
     attempted: String,
     deadline_ms: u64,
     cause: Option<Error>,
+    /// Of the connection itself: lapin tells a channel's error by its code, and 403 is a refused
+    /// login too.
+    dialling: bool,
 }
 
 impl Failed {
+    pub(super) fn while_dialling(self) -> Self {
+        Self { dialling: true, ..self }
+    }
+
     /// True if the broker closed the channel for it, and nothing but the channel.
     pub(super) fn is_of_channel(&self) -> bool {
-        self.cause.as_ref().is_some_and(Error::is_amqp_soft_error)
+        !self.dialling && self.cause.as_ref().is_some_and(Error::is_amqp_soft_error)
+    }
+
+    /// True if something came that lapin cannot read, which ends the whole connection.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.cause.as_ref().is_some_and(is_unreadable)
     }
 
     /// True if a right is missing.
@@ -44,13 +56,11 @@ impl Failed {
 
 impl From<Failed> for BrokerError {
     fn from(failed: Failed) -> Self {
-        let Failed { attempted, deadline_ms, cause } = failed;
+        let Failed { attempted, deadline_ms, cause, dialling } = failed;
         let Some(error) = cause else { return Self::Late { attempted, deadline_ms } };
         let remedy = match reply_of(&error) {
-            Some(ACCESS_REFUSED) if error.is_amqp_soft_error() => {
-                "give the user this right, or have an operator declare it"
-            }
-            Some(ACCESS_REFUSED) => "check the user and the password in the broker's URL",
+            Some(ACCESS_REFUSED) if dialling => "check user and password in the broker's URL",
+            Some(ACCESS_REFUSED) => "give the user this right, or have an operator declare it",
             Some(NOT_FOUND) => "declare it first",
             Some(PRECONDITION_FAILED) => {
                 "if it exists with other arguments: let it run empty, delete it, and start again"
@@ -60,6 +70,10 @@ impl From<Failed> for BrokerError {
         };
         Self::Refused { attempted, why: format!("{error}; {remedy}") }
     }
+}
+
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ParsingError(_))
 }
 
 fn reply_of(error: &Error) -> Option<u16> {
@@ -81,7 +95,7 @@ pub(super) async fn within<T>(
         Ok(Err(error)) => Some(error),
         Err(_) => None,
     };
-    Err(Failed { attempted: attempted(), deadline_ms, cause })
+    Err(Failed { attempted: attempted(), deadline_ms, cause, dialling: false })
 }
 
 /// Names are at most 255 bytes on this wire; lapin panics on longer ones.

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// All that was declared, by service: declared again on each new connection, as the broker may be a new one.
+/// All that was declared, by service: declared again on each new connection, as the broker may be a
+/// new one.
 pub(super) type Declared = Arc<Mutex<Vec<Topology>>>;
 
 /// A connection that works, as far as we know.
@@ -41,12 +42,14 @@ impl Live {
         self.connection.status().blocked()
     }
 
-    /// Ends the connection at once. All that is under way on it fails; the broker gives deliveries back.
+    /// Ends the connection at once. All that is under way on it fails; the broker gives deliveries
+    /// back.
     pub(super) fn cut(&self) {
         self.socket.cut();
     }
 
-    /// Ends the connection unless all went well or only a channel was closed: what is unclear stays unclear on it.
+    /// Ends the connection unless all went well or only a channel was closed: what is unclear stays
+    /// unclear on it.
     pub(super) fn or_cut<T, E: CutOn>(&self, result: Result<T, E>) -> Result<T, BrokerError> {
         result.map_err(|error| {
             if error.cuts() {
@@ -61,9 +64,11 @@ impl Live {
         self.or_cut(within(CALL_MS, || "opening a channel".to_owned(), opened).await)
     }
 
-    /// A channel with confirms that nobody else uses. If all on it is answered, give it back with [`Self::put`].
+    /// A channel with confirms that nobody else uses. If all on it is answered, give it back with
+    /// [`Self::put`].
     ///
-    /// lapin counts confirms and queues frames under two locks: two tasks on one channel mix up their confirms.
+    /// lapin counts confirms and queues frames under two locks: two tasks on one channel mix up
+    /// their confirms.
     pub(super) async fn take(&self) -> Result<Channel, BrokerError> {
         let idle = lock(&self.idle).pop();
         if let Some(channel) = idle.filter(|channel| channel.status().connected()) {
@@ -103,7 +108,8 @@ pub(super) struct Link {
     name: String,
     declared: Declared,
     live: Mutex<Option<Arc<Live>>>,
-    /// Held while dialling, so that callers that come together get one connection. Every wait has a deadline.
+    /// Held while dialling, so that callers that come together get one connection. Every wait has a
+    /// deadline.
     dialling: tokio::sync::Mutex<()>,
     closed: AtomicBool,
 }

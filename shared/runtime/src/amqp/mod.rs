@@ -1,9 +1,11 @@
-//! RabbitMQ behind the broker's port, with lapin: two connections, no hidden retries, a deadline on every wait.
+//! RabbitMQ behind the broker's port, with lapin: two connections, no hidden retries, a deadline on
+//! every wait.
 //!
-//! * One connection publishes and one consumes: while an alarm of the broker lasts, nothing at all is
-//!   written on a connection that publishes, and acknowledgements must not wait for that.
-//! * lapin's recovery is off. An error tears the connection down; the next call opens another one and declares
-//!   again what was declared. Pauses between tries are the caller's: nobody sleeps here.
+//! * One connection publishes and one consumes: while an alarm of the broker lasts, nothing at all
+//!   is written on a connection that publishes, and acknowledgements must not wait for that.
+//! * lapin's recovery is off. An error tears the connection down; the next call opens another one
+//!   and declares again what was declared. Pauses between tries are the caller's: nobody sleeps
+//!   here.
 //! * Threads need a large stack to survive a hostile message: see [`stack`].
 mod consume;
 mod dial;
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
-/// Batches of publishes under way at a time, if nothing else is said: more of them bring nothing on two cores.
+/// Batches of publishes under way at a time, if nothing else is said: more of them bring nothing on
+/// two cores.
 pub const DEPTH: usize = 4;
 
 /// Where a broker is, and how to use it.
@@ -62,6 +65,8 @@ pub struct Amqp {
     consuming: Link,
     /// One permit for each batch under way.
     permits: Semaphore,
+    /// Something cannot be read: deliveries are taken one by one. See [`consume`].
+    doubt: Arc<AtomicBool>,
     /// The last batch ended late while the broker held us back.
     stalled: AtomicBool,
 }
@@ -97,6 +102,7 @@ impl Amqp {
             publishing: Link::new(uri.clone(), &config.name, "publish", Arc::clone(&declared)),
             consuming: Link::new(uri, &config.name, "consume", declared),
             permits: Semaphore::new(config.depth.max(1)),
+            doubt: Arc::default(),
             stalled: AtomicBool::new(false),
         })
     }
@@ -113,7 +119,7 @@ impl Broker for Amqp {
 
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         let live = self.consuming.live().await?;
-        Ok(Box::new(consume::start(live, queue, prefetch).await?))
+        Ok(Box::new(consume::start(live, queue, prefetch, &self.doubt).await?))
     }
 
     async fn publish(&self, batch: &[Outgoing]) -> Result<Confirmed, BrokerError> {

@@ -1,5 +1,5 @@
 //! Publishes a batch, and knows of each message how it ended.
-use super::fault::{CONFIRM_MS, within};
+use super::fault::CONFIRM_MS;
 use super::link::{Link, Live};
 use super::raw;
 use crate::broker::{BrokerError, Confirmed, Outgoing};
@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Tries in one call to find what made the broker close a channel. What is not cleared by then is refused as a
-/// whole; seven halvings find one message among 128, so this finds several.
+/// Tries in one call to find what made the broker close a channel. What is not cleared by then is
+/// refused as a whole; seven halvings find one message among 128, so this finds several.
 const TRIES_MAX: usize = 64;
 
-/// Publishes all under one deadline. `held_back` tells whether the broker was blocking us when it passed.
+/// Publishes all under one deadline. `held_back` tells whether the broker was blocking us when it
+/// passed.
 ///
-/// Given up midway, the channel closes with its last handle and is never used again: a confirm that comes later
-/// cannot be taken for one of another batch.
+/// Given up midway, the channel closes with its last handle and is never used again: a confirm that
+/// comes later cannot be taken for one of another batch.
 pub(super) async fn publish(
     link: &Link,
     permits: &Semaphore,
@@ -34,7 +35,8 @@ pub(super) async fn publish(
     match tokio::time::timeout(Duration::from_millis(CONFIRM_MS), all).await {
         Ok(result) => result,
         Err(_) => {
-            // Frames may be queued and a part of them written: only the end of the connection makes an end of that.
+            // Frames may be queued and a part of them written: only the end of the connection makes
+            // an end of that.
             if let Some(live) = used {
                 *held_back = live.is_blocked();
                 live.cut();
@@ -81,7 +83,8 @@ async fn publish_all(
     Ok(ends.confirmed(batch))
 }
 
-/// Parts what could not be published together: by exchange, as that is what is mostly wrong; else in the middle.
+/// Parts what could not be published together: by exchange, as that is what is mostly wrong; else
+/// in the middle.
 fn split(batch: &[Outgoing], mut group: Vec<usize>) -> [Vec<usize>; 2] {
     let exchange = &batch[group[0]].exchange;
     let (same, others): (Vec<_>, Vec<_>) =
@@ -115,7 +118,8 @@ impl Ends {
     }
 }
 
-/// Publishes a part of the batch on one channel. The inner error is why the broker closed that channel.
+/// Publishes a part of the batch on one channel. The inner error is why the broker closed that
+/// channel.
 async fn publish_group(
     live: &Live,
     batch: &[Outgoing],
@@ -141,22 +145,22 @@ async fn publish_group(
             }
         }
     }
-    // All at once and from one task: `basic_publish` alone ends only when it is written to the socket, so
-    // awaiting each would be a change of threads a message. Polled in this order, they go out in this order.
+    // All at once and from one task: `basic_publish` alone ends only when it is written to the
+    // socket, so awaiting each would be a change of threads a message. Polled in this order, they
+    // go out in this order.
     let all = join_all(sent.into_iter().map(|(index, written)| {
         let sending = send(&channel, written);
         async move { (index, sending.await) }
     }));
     let confirms = all.await;
     if let Some(closed) = first_error(&confirms) {
-        return match closed.is_amqp_soft_error() {
-            true => Ok(Err(closed.to_string())),
-            false => {
-                let failed = async { Err::<(), _>(closed) };
-                let failed = within(CONFIRM_MS, || attempted(batch), failed).await;
-                live.or_cut(failed).map(|()| Ok(ends))
-            }
-        };
+        // A connection that the broker closed has such a code too, and no message is to blame for
+        // it.
+        if closed.is_amqp_soft_error() && live.is_well() {
+            return Ok(Err(closed.to_string()));
+        }
+        live.cut();
+        return Err(BrokerError::Down { attempted: attempted(batch), why: closed.to_string() });
     }
     for (index, confirm) in confirms {
         settle(index, confirm, &ids, &mut ends).map_err(|why| {
@@ -185,8 +189,9 @@ fn first_error(confirms: &[(usize, lapin::Result<Confirmation>)]) -> Option<lapi
 
 /// Notes one answer.
 ///
-/// A returned message hangs on some confirm of the batch, not always on its own: the broker confirms many with one
-/// frame, and lapin walks those in any order. It is found by its id, and the batch is looked at as a whole.
+/// A returned message hangs on some confirm of the batch, not always on its own: the broker
+/// confirms many with one frame, and lapin walks those in any order. It is found by its id, and the
+/// batch is looked at as a whole.
 fn settle(
     index: usize,
     confirm: lapin::Result<Confirmation>,

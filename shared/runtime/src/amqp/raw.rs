@@ -71,7 +71,8 @@ pub(super) fn written(raw: &Raw, user: &str) -> Result<Written, String> {
     })
 }
 
-/// Names that mean something to the broker. With `CC` and `BCC` a message would go past its exchange.
+/// Names that mean something to the broker. With `CC` and `BCC` a message would go past its
+/// exchange.
 fn is_brokers(name: &str) -> bool {
     name.starts_with(BROKERS) || name == "CC" || name == "BCC"
 }
@@ -104,11 +105,13 @@ pub(super) fn read(delivery: lapin::message::Delivery) -> Raw {
     raw
 }
 
-/// Drops properties. Deep ones are dropped by recursion, so not on a thread whose stack nobody has chosen.
+/// Drops properties. Deep ones are dropped by recursion, so not on a thread whose stack nobody has
+/// chosen.
 fn discard(properties: BasicProperties, deepest: usize) {
     if deepest > DROP_DEPTH_MAX {
         let large = std::thread::Builder::new().stack_size(STACK_MIN_BYTES);
-        // Without a thread it is dropped right here, and may end the process: there is nothing else to do.
+        // Without a thread it is dropped right here, and may end the process: there is nothing else
+        // to do.
         let _ = large.spawn(move || drop(properties));
     }
 }
@@ -120,7 +123,8 @@ struct Found {
     deepest: usize,
 }
 
-/// Takes the scalars. The first header that breaks a limit is named, and from there on nothing is taken.
+/// Takes the scalars. The first header that breaks a limit is named, and from there on nothing is
+/// taken.
 fn flatten(table: &FieldTable) -> Found {
     let mut found = Found::default();
     let (mut count, mut bytes) = (0, 0);
@@ -162,7 +166,8 @@ struct Size {
     bytes: usize,
 }
 
-/// How deep and how large a value is, without recursion: it may be as deep as the largest frame allows.
+/// How deep and how large a value is, without recursion: it may be as deep as the largest frame
+/// allows.
 fn measure(value: &AMQPValue) -> Size {
     let mut size = Size { depth: 0, bytes: 0 };
     let mut left = vec![(value, 0)];

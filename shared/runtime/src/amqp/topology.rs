@@ -5,8 +5,8 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 
-/// Deliveries after which the broker gives up on a message by itself. Only a net: we park far earlier.
-/// Without a limit it would also put what comes back behind everything else.
+/// Deliveries after which the broker gives up on a message by itself. Only a net: we park far
+/// earlier. Without a limit it would also put what comes back behind everything else.
 const DELIVERY_LIMIT: i32 = 20;
 
 /// Declares all, or, if we may not declare, makes sure that it is there.
@@ -16,8 +16,8 @@ pub(super) async fn declare(
 ) -> Result<(), BrokerError> {
     let names = Names::of(topology)?;
     match create(connection, &names).await {
-        // In production an operator declares, and services have no right to: then we only look.
-        // A missing binding cannot be seen without that right; it shows as messages that never come.
+        // In production an operator declares, and services have no right to: then we only look. A
+        // missing binding cannot be seen without that right; it shows as messages that never come.
         Err(failed) if failed.is_forbidden() => match verify(connection, &names).await {
             Ok(()) => Ok(()),
             Err(_) => Err(failed.into()),

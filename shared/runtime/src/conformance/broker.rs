@@ -1,4 +1,5 @@
-//! The claims that every [`Broker`] keeps, each under its own name; `broker_conformance!` makes a test of each.
+//! The claims that every [`Broker`] keeps, each under its own name; `broker_conformance!` makes a
+//! test of each.
 use crate::broker::Broker;
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;

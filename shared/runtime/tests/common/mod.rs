@@ -1,4 +1,5 @@
-//! Private RabbitMQ nodes for tests: own port, own data, own cookie, on 127.0.0.1, gone with the test's process.
+//! Private RabbitMQ nodes for tests: own port, own data, own cookie, on 127.0.0.1, gone with the
+//! test's process.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every one uses all of it")]
 use std::fs;
 use std::io::Write;
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// A node on a busy machine.
 const START_MAX: Duration = Duration::from_secs(90);
-/// Virtual hosts `v0`, `v1` and so on, made at start: a command for each would take longer than the tests.
+/// Virtual hosts `v0`, `v1` and so on, made at start: a command for each would take longer than the
+/// tests.
 const VHOSTS: usize = 60;
 
-/// Waits for its standard input to end, as it does with the process that holds the other end; then ends all.
+/// Waits for its standard input to end, as it does with the process that holds the other end; then
+/// ends all.
 const KEEPER: &str = r#"
 "$1" > "$2/out" 2>&1 < /dev/null &
 cat > /dev/null
@@ -140,7 +143,8 @@ impl Node {
         format!("amqp://tester:canary-secret@127.0.0.1:{}/{vhost}", self.port)
     }
 
-    /// A user that may publish to `quadrille.order` and consume `quadrille.order`, and declare nothing.
+    /// A user that may publish to `quadrille.order` and consume `quadrille.order`, and declare
+    /// nothing.
     pub(crate) fn limited_url(&self, vhost: &str) -> String {
         format!("amqp://limited:canary-secret@127.0.0.1:{}/{vhost}", self.port)
     }
@@ -155,11 +159,16 @@ impl Node {
         said
     }
 
+    /// Sends a signal to the node's process.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = fs::read_to_string(self.dir.join("pid")).expect("a pid file");
+        let sent = Command::new("kill").args([signal, pid.trim()]).status().expect("kill");
+        assert!(sent.success());
+    }
+
     /// What a power cut does to the process.
     pub(crate) fn kill(&self) {
-        let pid = fs::read_to_string(self.dir.join("pid")).expect("a pid file");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill");
-        assert!(killed.success());
+        self.signal("-KILL");
         // The keeper keeps the directory: it is told to end without its last words.
         let keeper = self.keeper.lock().unwrap().take();
         let mut keeper = keeper.expect("a keeper");
