@@ -50,7 +50,7 @@
 //! let report = door().perhaps(Close { door: 1 }).explore(Network::Once, &Rules::default());
 //! let (why, path) = report.faults.first_key_value().expect("a fault");
 //! assert_eq!(why, "door.Closed on door.close: rejected, closed already");
-//! assert_eq!(path[0].to_string(), r#"door <- door.close {"door":1}"#);
+//! assert_eq!(path[0].to_string(), "door <- door.close 1");
 //! ```
 
 mod catalog;
@@ -67,6 +67,7 @@ pub use variants::variants;
 
 use part::{Answers, Key, Machines, Notes, Part, Sent};
 use quadrille_core::{Adapter, Descriptor, Event, Messages, Service};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -161,9 +162,21 @@ pub struct Step {
     /// The message's body.
     pub json: String,
 }
+/// The subject and the plain fields: addresses and lines decide little, and hide what does.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} <- {} {}", self.to, self.message, self.json)
+        write!(f, "{} <- {} {}", self.to, self.message, self.subject)?;
+        let fields: BTreeMap<String, Value> = serde_json::from_str(&self.json).unwrap_or_default();
+        for (name, value) in fields {
+            match value {
+                Value::String(text) if text != self.subject => write!(f, " {name}={text}")?,
+                Value::Number(number) if number.to_string() != self.subject => {
+                    write!(f, " {name}={number}")?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -223,13 +236,13 @@ impl Choreography {
     }
     /// A message from outside, on its way from the start.
     pub fn given(self, event: impl Event) -> Self {
-        self.from_outside(event, false)
+        self.outside(event, false)
     }
     /// A message from outside that may come at any moment, or never.
     pub fn perhaps(self, event: impl Event) -> Self {
-        self.from_outside(event, true)
+        self.outside(event, true)
     }
-    fn from_outside<E: Event>(mut self, event: E, optional: bool) -> Self {
+    fn outside<E: Event>(mut self, event: E, optional: bool) -> Self {
         let json = serde_json::to_string(&event).expect("messages are plain data");
         let subject = event.subject().to_string();
         let (descriptor, body) = (Descriptor::of::<E>(), Arc::new(event));
