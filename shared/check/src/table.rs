@@ -1,7 +1,6 @@
 //! The reviewable face of a machine: what each state answers to each message.
 use quadrille_core::Wiring;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
 /// What it takes for a state and a message to meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,26 +22,27 @@ type Pair = (String, String, String);
 #[derive(Clone, Debug, Default)]
 pub struct Table(BTreeMap<Pair, Cell>);
 
+/// Each answer, and the least that it takes.
 #[derive(Clone, Debug)]
-struct Cell {
-    answers: BTreeSet<String>,
-    when: When,
-}
+struct Cell(BTreeMap<String, When>);
 
 impl Table {
     pub(crate) fn met(&mut self, service: &str, state: &str, message: &str, a: String, when: When) {
-        let cell = Cell { answers: BTreeSet::from([a]), when };
+        let cell = Cell(BTreeMap::from([(a, when)]));
         self.add((service.into(), state.into(), message.into()), cell);
     }
 
     /// An answer that was met hides what the machine would only have said.
     fn add(&mut self, pair: Pair, new: Cell) {
-        let cell = self.0.entry(pair).or_insert_with(|| new.clone());
-        if (cell.when == When::Never) == (new.when == When::Never) {
-            cell.when = cell.when.min(new.when);
-            cell.answers.extend(new.answers);
-        } else if cell.when == When::Never {
-            *cell = new;
+        let cell = self.0.entry(pair).or_insert_with(|| Cell(BTreeMap::new()));
+        match (cell.met(), new.met()) {
+            (true, false) => return,
+            (false, true) => cell.0.clear(),
+            _ => {}
+        }
+        for (answer, when) in new.0 {
+            let least = cell.0.entry(answer).or_insert(when);
+            *least = when.min(*least);
         }
     }
 
@@ -56,7 +56,7 @@ impl Table {
     /// How many pairs of state and message of a service met, and how many never did.
     pub fn count(&self, service: &str) -> (usize, usize) {
         let cells = self.0.iter().filter(|((s, _, _), _)| s == service);
-        let (met, never): (Vec<_>, Vec<_>) = cells.partition(|(_, c)| c.when != When::Never);
+        let (met, never): (Vec<_>, Vec<_>) = cells.partition(|(_, cell)| cell.met());
         (met.len(), never.len())
     }
 
@@ -64,7 +64,7 @@ impl Table {
     pub fn needless(&self, service: &str) -> Vec<(&str, &str)> {
         let cells = self.0.iter().filter(|((s, _, _), _)| s == service);
         cells
-            .filter(|(_, c)| c.when == When::Never && !c.rejects())
+            .filter(|(_, cell)| !cell.met() && !cell.rejects())
             .map(|((_, state, message), _)| (state.as_str(), message.as_str()))
             .collect()
     }
@@ -83,9 +83,8 @@ impl Table {
                 let pair = (service.name.into(), state.to_string(), name.to_string());
                 match self.0.get(&pair) {
                     None => elsewhere.push(name.to_string()),
-                    Some(cell) if cell.when != When::Never => {
-                        let (answers, mark) = (cell.text(), cell.when.mark());
-                        let line = format!("| {state} | {name} | {answers}{mark} |");
+                    Some(cell) if cell.met() => {
+                        let line = format!("| {state} | {name} | {} |", cell.text());
                         text = text + &line + "\n";
                     }
                     Some(cell) if cell.rejects() => never.push(name.to_string()),
@@ -109,10 +108,10 @@ impl Table {
     pub(crate) fn moves(&self, service: &str) -> BTreeMap<(&str, &str), Vec<&str>> {
         let mut moves: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for ((s, from, message), cell) in &self.0 {
-            if s != service || cell.when != When::Once {
+            if s != service {
                 continue;
             }
-            for answer in &cell.answers {
+            for (answer, _) in cell.0.iter().filter(|(_, when)| **when == When::Once) {
                 if let Some(to) = answer.strip_prefix("-> ") {
                     let to = to.split(' ').next().unwrap_or(to);
                     let messages = moves.entry((from.as_str(), to)).or_default();
@@ -127,16 +126,15 @@ impl Table {
 }
 
 impl Cell {
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (i, answer) in self.answers.iter().enumerate() {
-            let slash = if i == 0 { "" } else { " / " };
-            write!(text, "{slash}{answer}").expect("a String takes all");
-        }
-        text
+    fn met(&self) -> bool {
+        self.0.values().any(|when| *when != When::Never)
     }
     fn rejects(&self) -> bool {
-        self.answers.iter().all(|answer| answer.starts_with("reject"))
+        self.0.keys().all(|answer| answer.starts_with("reject"))
+    }
+    fn text(&self) -> String {
+        let answers = self.0.iter().map(|(answer, when)| format!("{answer}{}", when.mark()));
+        answers.collect::<Vec<_>>().join(" / ")
     }
 }
 
