@@ -1,4 +1,5 @@
 //! Gives numbers to whatever worlds are made of, and remembers what follows from what.
+use crate::hash::Map;
 use crate::part::{Answer, Body, Outcome, Part, Sent};
 use crate::table::{Table, When};
 use crate::{Step, Timers};
@@ -51,8 +52,8 @@ pub(crate) struct Catalog {
     timer_ids: HashMap<(u32, &'static str, String), u32>,
     notes: Vec<Body>,
     note_ids: HashMap<(&'static str, String), u32>,
-    notings: HashMap<(u32, u32), u32>,
-    moves: HashMap<(u32, u32), Rc<Move>>,
+    notings: Map<(u32, u32), u32>,
+    moves: Map<(u32, u32), Rc<Move>>,
 }
 
 impl Catalog {
@@ -71,8 +72,8 @@ impl Catalog {
             timer_ids: HashMap::new(),
             notes: Vec::new(),
             note_ids: HashMap::new(),
-            notings: HashMap::new(),
-            moves: HashMap::new(),
+            notings: Map::default(),
+            moves: Map::default(),
         };
         for (slot, part) in parts.into_iter().enumerate() {
             let id = catalog.part(slot as u32, part);

@@ -1,16 +1,16 @@
 //! The search: breadth first, so that the first way found to a fault is a shortest one.
 use crate::catalog::{Branch, Catalog, Move};
+use crate::hash::{Map, Prints, fingerprint};
 use crate::table::When;
 use crate::{Choreography, Network, Property, Report, Rules, Step, Timers, View};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// The participants' states, how many copies may still be made, the messages on their way, sorted.
 type World = Box<[u32]>;
 
-/// A message on its way is `id << 1`. With this bit it has been delivered, and may come again: a copy,
-/// or a timer that repeats, which no cancelling can call back.
+/// A message on its way is `id << 1`. With this bit it has been delivered, and may come again: a
+/// copy, or a timer that repeats, which no cancelling can call back.
 const AGAIN: u32 = 1;
 
 pub(crate) struct Explorer<'a> {
@@ -19,7 +19,7 @@ pub(crate) struct Explorer<'a> {
     catalog: Catalog,
     /// How many numbers of a world are not messages.
     width: usize,
-    seen: HashSet<u64, BuildHasherDefault<Plain>>,
+    seen: Prints,
     queue: VecDeque<(u32, World)>,
     /// Of each world: where from, by which message.
     steps: Vec<(u32, u32)>,
@@ -27,8 +27,8 @@ pub(crate) struct Explorer<'a> {
     faults: BTreeMap<String, (u32, Option<u32>)>,
     rests: usize,
     /// What properties say of the participants' states: messages on their way are not asked about.
-    always: HashMap<World, Result<(), String>>,
-    at_rest: HashMap<World, Result<(), String>>,
+    always: Map<World, Result<(), String>>,
+    at_rest: Map<World, Result<(), String>>,
     /// Reused, as most worlds that are computed are known.
     scratch: Vec<u32>,
     on_its_way: Vec<u32>,
@@ -54,13 +54,13 @@ impl<'a> Explorer<'a> {
             rules,
             catalog,
             width,
-            seen: HashSet::from_iter([fingerprint(&start)]),
+            seen: Prints::from_iter([fingerprint(&start)]),
             queue: VecDeque::from([(0, start.into())]),
             steps: vec![(0, 0)],
             faults: BTreeMap::new(),
             rests: 0,
-            always: HashMap::new(),
-            at_rest: HashMap::new(),
+            always: Map::default(),
+            at_rest: Map::default(),
             scratch: Vec::new(),
             on_its_way: Vec::new(),
         }
@@ -139,8 +139,8 @@ impl<'a> Explorer<'a> {
         answer
     }
 
-    /// Adds the worlds after this delivery: without the message and, if a copy may still be made, with
-    /// a copy left. True if anything moved.
+    /// Adds the worlds after this delivery: without the message and, if a copy may still be made,
+    /// with a copy left. True if anything moved.
     fn follow(&mut self, here: u32, world: &[u32], at: usize, branch: &Branch) -> bool {
         let first = world[at] & AGAIN == 0;
         let copies_left = world[self.width - 1];
@@ -214,27 +214,5 @@ impl<'a> Explorer<'a> {
         }
         path.reverse();
         path
-    }
-}
-
-/// Two worlds are taken for one with a chance of about n^2 / 2^65: at ten million worlds, 3 in a million.
-fn fingerprint(world: &[u32]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    world.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Fingerprints are hashed already.
-#[derive(Default)]
-struct Plain(u64);
-impl Hasher for Plain {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u64 keys")
-    }
-    fn write_u64(&mut self, n: u64) {
-        self.0 = n;
     }
 }

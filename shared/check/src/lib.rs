@@ -1,7 +1,7 @@
 //! Explores every order of delivery of every message, with the services' own `react`.
 //!
 //! `react` is pure, so each pair of a participant's state and a message is computed once and
-//! remembered; a world is then a short list of numbers, and exploring is looking up and hashing them.
+//! remembered; a world is then a short list of numbers, and exploring is looking up and hashing.
 //!
 //! ```
 //! use quadrille_check::{Choreography, Network, Rules, variants};
@@ -55,6 +55,7 @@
 
 mod catalog;
 mod explore;
+mod hash;
 mod mermaid;
 mod part;
 mod table;
@@ -79,8 +80,8 @@ use std::time::Duration;
 pub enum Network {
     /// Each message takes effect once: what an inbox guarantees.
     Once,
-    /// Any messages, at most so many in one run, are delivered a second time, at any moment after the
-    /// first; there is no inbox.
+    /// Any messages, at most so many in one run, are delivered a second time, at any moment after
+    /// the first; there is no inbox.
     Twice { most: u32 },
     /// Each message may be delivered again and again, for ever; there is no inbox. It finds what
     /// repeats break, and is blind to hangs, as repeating for ever heals them.

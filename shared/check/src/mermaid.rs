@@ -1,4 +1,4 @@
-//! Pictures for reviewers, as Mermaid text: a counterexample, who talks to whom, a machine's states.
+//! Pictures for reviewers, as Mermaid text: a way to a fault, who talks to whom, a machine.
 use crate::{Step, Table};
 use quadrille_core::{Descriptor, Origin, Wiring};
 use std::collections::BTreeMap;

@@ -71,8 +71,8 @@ impl Table {
 
     /// The table as Markdown: every state given, and for each every message that is consumed.
     ///
-    /// `->` next state, `+` what is published or asked for, `- timer` what is forgotten, `/` several
-    /// answers that depend on data.
+    /// `->` next state, `+` what is published or asked for, `- timer` what is forgotten, `/`
+    /// several answers that depend on data.
     pub fn markdown(&self, service: &Wiring, states: &[&str]) -> String {
         let mut text = String::from("| state | message | answer |\n|---|---|---|\n");
         let mut names: Vec<_> = service.consumes.iter().map(|d| d.name).collect();
