@@ -41,6 +41,14 @@ impl Order {
         }
         becomes(Withdrawn { by: others.iter().cloned().chain([by]).collect() })
     }
+    /// Whoever cancelled an order that then was placed by somebody else: now they can be answered.
+    pub(crate) fn strangers(&self) -> impl Iterator<Item = CustomerId> {
+        match self {
+            Withdrawn { by } => by.clone(),
+            _ => BTreeSet::new(),
+        }
+        .into_iter()
+    }
     /// A party is ready to go on: the last one makes the pivot.
     pub(crate) fn ready(&self, order: OrderId, party: Party) -> Transition<Self> {
         match self {

@@ -142,9 +142,13 @@ impl Order {
             Unseen | Withdrawn { .. } => {
                 let asked = place.decide_within_ms.map(|ms| Duration::from_millis(ms.into()));
                 let awaits = [Stock, Payment].into();
-                becomes(Placed { customer: customer.clone(), awaits })
+                let placed = becomes(Placed { customer: customer.clone(), awaits })
                     .publish(OrderPlaced { order, customer, lines, total, ship_to, payment_token })
-                    .schedule(asked.unwrap_or(DEADLINE), OrderDeadline { order })
+                    .schedule(asked.unwrap_or(DEADLINE), OrderDeadline { order });
+                self.strangers().fold(placed, |placed, customer| {
+                    let reason = Refusal::NotTheCustomer;
+                    placed.publish(OrderCancelRefused { order, customer, reason })
+                })
             }
             _ => ignore("placed, or cancelled before it came"),
         }
