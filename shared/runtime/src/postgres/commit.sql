@@ -12,7 +12,7 @@ with moved as (
 ), counted as (
     -- counter_pkey
     update counter set last_position = last_position + cardinality($8::bigint[])
-    where only and conflict_unless(
+    where single and conflict_unless(
         (select count(*) from moved) = cardinality($1::text[]), 'an entity moved on meanwhile')
     returning last_position - cardinality($8::bigint[]) as before
 ), consumed as (

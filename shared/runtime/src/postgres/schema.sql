@@ -14,14 +14,18 @@ begin
 end
 $$;
 
--- The moment so many milliseconds from now, by the clock of the database.
+-- The moment so many milliseconds from now, by the clock of the database: a hundred years at most,
+-- as sums beyond its calendar are errors.
 create function in_ms(ms bigint) returns timestamptz
-language sql stable as $$ select statement_timestamp() + ms * interval '1 millisecond' $$;
+language sql stable as $$
+    select statement_timestamp()
+        + least(greatest(ms, -3155760000000), 3155760000000) * interval '1 millisecond'
+$$;
 
 -- One row: the last position given. Its lock puts the commits of all replicas into one order,
 -- so positions are dense and become visible in order.
 create table counter (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     last_position bigint not null
 );
 insert into counter (last_position) values (0);

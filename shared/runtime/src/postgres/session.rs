@@ -23,6 +23,13 @@ pub(super) enum Step<'a> {
     Bound(&'static str, Vec<Param<'a>>),
 }
 
+impl Step<'_> {
+    pub(super) fn is(&self, statement: &str) -> bool {
+        let (Self::Plain(sql) | Self::Bound(sql, _)) = self;
+        *sql == statement
+    }
+}
+
 pub(super) struct Session {
     /// None once it was given up.
     client: Option<Object>,
