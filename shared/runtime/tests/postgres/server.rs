@@ -14,7 +14,8 @@ dir=$(mktemp -d /tmp/quadrille-postgres-XXXXXX)
 cd "$dir"
 trap 'pg_ctl -D data -m immediate stop >/dev/null 2>&1 || true; cd /; rm -rf "$dir"' EXIT
 trap '' INT
-initdb -D data -U tester -A trust --no-locale -E UTF8 >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+initdb -N -D data -U tester -A trust --no-locale -E UTF8 >initdb.log 2>&1 \
+    || { cat initdb.log >&2; exit 1; }
 echo 'host all locked 127.0.0.1/32 scram-sha-256' | cat - data/pg_hba.conf >hba
 cat hba >data/pg_hba.conf
 run() {
@@ -24,7 +25,12 @@ run() {
 run "$1" start
 echo ok
 while read -r word; do
-    run "$1" "$word"
+    case $word in
+        restart) run "$1" restart ;;
+        # The sessions, which are the children of the first process.
+        freeze) pkill -STOP -P "$(head -n 1 data/postmaster.pid)" -f "^postgres: tester" ;;
+        thaw) pkill -CONT -P "$(head -n 1 data/postmaster.pid)" ;;
+    esac
     echo ok
 done
 "#;
@@ -81,8 +87,21 @@ impl Server {
 
     /// As after a crash: nobody is told, nothing is flushed.
     pub(crate) fn restart(&self) {
+        self.tell("restart");
+    }
+
+    /// Sessions take what is sent, and say nothing.
+    pub(crate) fn freeze(&self) {
+        self.tell("freeze");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.tell("thaw");
+    }
+
+    fn tell(&self, word: &str) {
         let mut keeper = self.keeper.lock().expect("no panic while talking");
-        keeper.0.write_all(b"restart\n").expect("the keeper lives");
+        writeln!(keeper.0, "{word}").expect("the keeper lives");
         drop(keeper);
         self.await_ok();
     }

@@ -102,14 +102,14 @@ async fn assert_whole(store: &Postgres) -> Vec<JournalRow> {
     journal
 }
 
-async fn hammer(service: &str, turns: u64, keys: impl Fn(u64) -> Vec<String>) -> (u64, u64) {
+async fn hammer(service: &str, turns: u64, keys: impl Fn(u64, u64) -> Vec<String>) -> (u64, u64) {
     let replicas = [connect(shared(), service).await, connect(shared(), service).await];
     let workers = (0..6).map(|worker| {
-        let (store, keys) = (&replicas[worker % 2], &keys);
+        let (store, keys) = (&replicas[usize::from(worker % 2 == 0)], &keys);
         async move {
             let (mut conflicts, mut deadlocks) = (0, 0);
             for turn in 0..turns {
-                let keys = keys(worker as u64 + turn);
+                let keys = keys(worker, turn);
                 let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
                 let mut meet = |error: &StoreError| {
                     conflicts += 1;
@@ -122,23 +122,31 @@ async fn hammer(service: &str, turns: u64, keys: impl Fn(u64) -> Vec<String>) ->
     });
     let met = join_all(workers).await;
     let journal = assert_whole(&replicas[0]).await;
-    let expected: usize =
-        (0..6).flat_map(|w| (0..turns).map(move |t| w + t)).map(|n| keys(n).len()).sum();
+    let all = (0..6).flat_map(|worker| (0..turns).map(move |turn| (worker, turn)));
+    let expected: usize = all.map(|(worker, turn)| keys(worker, turn).len()).sum();
     assert_eq!(journal.len(), expected, "each transition is there once");
     met.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_on_one_hot_entity_lose_no_update() {
-    let (conflicts, deadlocks) = hammer(&anybody(), 500, |_| vec!["hot".into()]).await;
+    let (conflicts, deadlocks) = hammer(&anybody(), 500, |_, _| vec!["hot".into()]).await;
     assert_eq!(deadlocks, 0);
     // Only its creation can conflict: afterwards the row is locked.
     assert!(conflicts <= 6, "{conflicts}");
 }
 
+/// Nothing is shared but the counter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn units_with_entities_of_their_own_never_conflict() {
+    let (conflicts, _) = hammer(&anybody(), 300, |worker, _| vec![format!("w{worker}")]).await;
+    assert_eq!(conflicts, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn units_that_share_entities_in_any_order_never_deadlock() {
-    let keys = |n: u64| {
+    let keys = |worker: u64, turn: u64| {
+        let n = worker + turn;
         // Sorted, as the port asks; every other unit makes one that nobody has seen before.
         let mut keys =
             vec![format!("b{}", n % 3), format!("b{}", (n + 1) % 3), format!("c{}", n / 2)];
@@ -181,6 +189,20 @@ async fn a_server_that_restarts_under_load_loses_nothing_and_is_used_again() {
     for version in done.iter().flat_map(|(confirmed, _)| confirmed) {
         assert!(journal.iter().any(|row| row.version == *version), "{version} is lost");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_answer_is_given_up_and_used_again() {
+    let server = Server::start();
+    let store = connect(&server, &anybody()).await;
+    advance(&store, &["a"], &mut |_| ()).await;
+    server.freeze();
+    let began = Instant::now();
+    let outcome = advance_once(&store, &["a"]).await;
+    assert!(matches!(outcome, Err(StoreError::Down { .. })), "{outcome:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    server.thaw();
+    assert_eq!(advance(&store, &["a"], &mut |_| ()).await, 2);
 }
 
 async fn terminate(service: &str) -> u64 {
