@@ -30,8 +30,8 @@ create table counter (
 );
 insert into counter (last_position) values (0);
 
--- Changed by every commit: room on the page and no index on what changes keep updates off the index.
--- `open` is in a predicate, and turns at most twice in the life of an entity.
+-- Changed by every commit: room on the page and no index on what changes keep updates off the
+-- indexes. `open` is in a predicate, so it counts as indexed; it turns about once in a life.
 create table entity (
     key text collate "C" primary key,
     version bigint not null,
@@ -49,7 +49,7 @@ create table inbox (
 );
 create index inbox_at on inbox using brin (at) with (pages_per_range = 32, autosummarize = on);
 
--- The event store, and the outbox. One version of one entity exists once: the guard of every commit.
+-- The event store, and the outbox. A version of an entity exists once: the guard of every commit.
 create table journal (
     position bigint primary key,
     at_ms bigint not null,

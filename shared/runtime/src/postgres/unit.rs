@@ -40,7 +40,7 @@ pub(super) struct Unit {
     session: Session,
     /// Entities that are locked: nobody else moves them, or defers on them, until this unit ends.
     locked: HashSet<String>,
-    /// Entities that were asked for and not there: nothing can be locked, so the commit looks again.
+    /// Entities that were asked for and not there: nothing to lock, so the commit looks again.
     absent: BTreeSet<String>,
     /// Deferred messages that were loaded.
     waiting: Vec<Uuid>,
