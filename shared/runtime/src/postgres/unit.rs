@@ -67,10 +67,19 @@ impl Unit {
         if self.absent.is_empty() && unlocked.is_empty() && changes.deferred.is_empty() {
             return Vec::new();
         }
+        let mut steps = Vec::with_capacity(3);
+        // A message that waits for an entity that was not loaded: after whoever is moving it.
+        let known = |key: &String| self.locked.contains(key) || self.absent.contains(key);
+        let unknown = changes.deferred.iter().map(|d| &d.entity).filter(|key| !known(key));
+        let unknown: Vec<String> = unknown.cloned().collect();
+        if !unknown.is_empty() {
+            steps.push(Step::Bound(LOCK_ENTITIES, vec![Box::new(unknown)]));
+        }
         let absent: Vec<String> = self.absent.iter().cloned().collect();
         let params: Vec<Param<'static>> =
             vec![Box::new(absent), Box::new(unlocked), Box::new(self.waiting.clone())];
-        vec![Step::Bound(ALONE, Vec::new()), Step::Bound(UNCHANGED, params)]
+        steps.extend([Step::Bound(ALONE, Vec::new()), Step::Bound(UNCHANGED, params)]);
+        steps
     }
 }
 

@@ -265,6 +265,25 @@ async fn a_unit_that_is_dropped_gives_its_connection_and_its_locks_back() {
     }
 }
 
+/// Otherwise what follows could run outside of a transaction that never began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_whose_load_was_cut_off_commits_nothing() {
+    let store = connect(shared(), &anybody()).await;
+    for wait_us in [0, 100, 300, 1_000] {
+        let mut unit = store.begin().await.expect("a unit begins");
+        let all = wanted(&["a"]);
+        let load = tokio::time::timeout(Duration::from_micros(wait_us), unit.load(&all)).await;
+        let journal = vec![transition("a", 1)];
+        let outcome = unit.commit(Changes { journal, ..Changes::default() }).await;
+        if load.is_err() {
+            assert!(matches!(outcome, Err(StoreError::Conflict { .. })), "{outcome:?}");
+            assert!(store.journal(0, 1).await.expect("a journal").is_empty());
+        } else {
+            return;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_not_given_is_a_conflict_and_soon() {
     let service = anybody();
