@@ -113,6 +113,7 @@ claims! { $
     parked::parked_messages_are_found_by_id_reason_name_and_status,
     parked::a_decision_changes_each_message_once,
     parked::a_redriven_message_comes_out_until_it_was_tried,
+    parked::a_message_that_was_tried_again_is_not_handed_out_after_its_lease,
     parked::a_message_that_fails_again_is_parked_again,
     outbox::published_messages_are_listed_after_their_age_until_confirmed,
     outbox::a_commit_that_published_nothing_is_never_listed,

@@ -87,11 +87,24 @@ pub(super) async fn a_redriven_message_comes_out_until_it_was_tried(stage: &dyn 
     stage.pass(SHORT_PASSED_MS).await;
     assert_eq!(store.due(ALL, LONG_MS).await.expect("what is due"), out);
     assert_eq!(store.due(ALL, LONG_MS).await.expect("what is due"), []);
+    assert_eq!(decide(&*store, &[id(1), id(2)], "redriving").await, [id(2)]);
+    assert_eq!(store.due(ALL, 0).await.expect("what is due").len(), 1, "and its lease holds");
+    done(&*store, Changes { redriven: vec![id(1), id(2)], ..Changes::default() }).await;
+    assert_eq!(store.due(ALL, 0).await.expect("what is due"), []);
+    assert_eq!(find(&*store, &all_parked("redriven")).await, [id(1), id(2)]);
+    assert_eq!(decide(&*store, &[id(1)], "redriving").await, no_one(), "it was tried");
+}
+
+pub(super) async fn a_message_that_was_tried_again_is_not_handed_out_after_its_lease(
+    stage: &dyn Stage,
+) {
+    let store = stage.fresh().await;
+    done(&*store, parking(vec![parked(1)])).await;
+    decide(&*store, &[id(1)], "redriving").await;
+    assert_eq!(store.due(ALL, SHORT_MS).await.expect("what is due").len(), 1);
     done(&*store, Changes { redriven: vec![id(1)], ..Changes::default() }).await;
     stage.pass(SHORT_PASSED_MS).await;
     assert_eq!(store.due(ALL, 0).await.expect("what is due"), []);
-    assert_eq!(find(&*store, &all_parked("redriven")).await, [id(1)]);
-    assert_eq!(decide(&*store, &[id(1)], "redriving").await, no_one(), "it was tried");
 }
 
 pub(super) async fn a_message_that_fails_again_is_parked_again(stage: &dyn Stage) {
