@@ -56,7 +56,7 @@ const UNCONFIRMED: &str = "
         update unconfirmed set leased_until = in_ms($1)
         where first_position = any(array(
             select first_position from unconfirmed
-            where at <= in_ms(-$1) and leased_until <= statement_timestamp()
+            where at <= in_ms(-$1::bigint) and leased_until <= statement_timestamp()
             order by first_position limit $2 for update skip locked))
         returning first_position, last_position
     )

@@ -1,16 +1,14 @@
 //! What a unit of work writes, as statements: the rows of a table travel as arrays, one a column.
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use super::session::{Param, Step};
 use crate::store::{Changes, DeferredRow, EntityRow, JournalRow, ParkedRow, RequestRow, TimerRow};
 
-/// The longest wait that is stored: beyond a hundred years PostgreSQL's clock may overflow.
-const WAIT_MAX_MS: i64 = 100 * 366 * 24 * 3600 * 1000;
-
-const COMMIT: &str = include_str!("commit.sql");
+pub(super) const COMMIT: &str = include_str!("commit.sql");
 
 /// unconfirmed_pkey
 const CONFIRMED: &str = "delete from unconfirmed where first_position = any($1::bigint[])";
@@ -54,8 +52,10 @@ const REQUESTED: &str = "
         as r (id, adapter, entity, name, version, correlation, traceparent, body,
             attempts, created_at_ms, lease_ms)";
 
-/// deferred_pkey
-const UNDEFERRED: &str = "delete from deferred where id = any($1::uuid[])";
+/// deferred_pkey. One that is gone was taken by somebody else.
+const UNDEFERRED: &str = "
+    with gone as (delete from deferred where id = any($1::uuid[]) returning 1)
+    select conflict_unless(count(*) = $2, 'a deferred message was taken meanwhile') from gone";
 
 /// deferred_pkey
 const DEFERRED: &str = "
@@ -93,10 +93,16 @@ pub(super) fn steps(changes: &Changes) -> Vec<Step<'_>> {
         let positions: Vec<_> = changes.confirmed.iter().map(|p| signed(*p)).collect();
         steps.push(Step::Bound(CONFIRMED, vec![Box::new(positions)]));
     }
-    for (sql, ids) in [(FIRED, &changes.fired_timers), (ANSWERED, &changes.answered_requests)] {
+    for (sql, ids) in [
+        (FIRED, &changes.fired_timers),
+        (ANSWERED, &changes.answered_requests),
+        (UNDEFERRED, &changes.undeferred),
+    ] {
         if !ids.is_empty() {
+            let ids: BTreeSet<_> = ids.iter().copied().collect();
             let there = i64::try_from(ids.len()).expect("a list in memory");
-            steps.push(Step::Bound(sql, vec![Box::new(ids.as_slice()), Box::new(there)]));
+            let ids: Vec<Uuid> = ids.into_iter().collect();
+            steps.push(Step::Bound(sql, vec![Box::new(ids), Box::new(there)]));
         }
     }
     if !changes.cancelled_timers.is_empty() {
@@ -104,10 +110,8 @@ pub(super) fn steps(changes: &Changes) -> Vec<Step<'_>> {
         let params = vec![column(&rows, |c| &*c.0), column(&rows, |c| &*c.1)];
         steps.push(Step::Bound(CANCELLED, params));
     }
-    for (sql, ids) in [(UNDEFERRED, &changes.undeferred), (REDRIVEN, &changes.redriven)] {
-        if !ids.is_empty() {
-            steps.push(Step::Bound(sql, vec![Box::new(ids.as_slice())]));
-        }
+    if !changes.redriven.is_empty() {
+        steps.push(Step::Bound(REDRIVEN, vec![Box::new(changes.redriven.as_slice())]));
     }
     if !changes.timers.is_empty() {
         steps.push(Step::Bound(ARMED, timers(&changes.timers)));
@@ -161,7 +165,7 @@ fn timers(timers: &[TimerRow]) -> Vec<Param<'_>> {
         column(&rows, |t| &*t.entity),
         column(&rows, |t| &*t.name),
         column(&rows, |t| i32::from(t.version)),
-        column(&rows, |t| wait(t.after_ms)),
+        column(&rows, |t| t.after_ms),
         column(&rows, |t| &*t.correlation),
         column(&rows, |t| t.traceparent.as_deref()),
         column(&rows, |t| &*t.body),
@@ -201,7 +205,7 @@ fn deferred(deferred: &[DeferredRow]) -> Vec<Param<'_>> {
         column(&rows, |d| d.message.traceparent.as_deref()),
         column(&rows, |d| &*d.message.body),
         column(&rows, |d| d.message.outside),
-        column(&rows, |d| wait(d.patience_ms)),
+        column(&rows, |d| d.patience_ms),
         column(&rows, |d| &*d.why),
     ]
 }
@@ -243,8 +247,4 @@ fn without_nul(text: &str) -> Cow<'_, str> {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).expect("positions and versions grow by one")
-}
-
-fn wait(ms: i64) -> i64 {
-    ms.clamp(-WAIT_MAX_MS, WAIT_MAX_MS)
 }

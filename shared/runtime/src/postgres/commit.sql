@@ -1,5 +1,5 @@
--- One unit of work. Entities first, then the counter, then the rest: whoever waits for an entity does
--- not hold the counter, and whoever holds the counter waits for nobody, so commits cannot deadlock on it.
+-- One unit of work. Entities first, then the counter, then the rest: whoever waits for an entity
+-- does not hold the counter, and whoever holds the counter waits for nobody.
 with moved as (
     -- entity_pkey. A lower version in the table is what was loaded; anything else is a conflict.
     insert into entity (key, version, state, open, overdue_at_ms)
@@ -12,7 +12,7 @@ with moved as (
 ), counted as (
     -- counter_pkey
     update counter set last_position = last_position + cardinality($8::bigint[])
-    where only and conflict_unless(
+    where single and conflict_unless(
         (select count(*) from moved) = cardinality($1::text[]), 'an entity moved on meanwhile')
     returning last_position - cardinality($8::bigint[]) as before
 ), consumed as (

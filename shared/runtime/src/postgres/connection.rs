@@ -1,7 +1,7 @@
 //! Where the server is, how a session on it is set up, and the pool of sessions.
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use std::time::Duration;
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
 
 use super::error::{broken, of_pool};
@@ -57,6 +57,11 @@ impl Server {
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             let why = "no host in it: write postgres://user:password@host/database";
+            return Err(broken(attempted, why));
+        }
+        if config.get_ssl_mode() == SslMode::Require {
+            // Better no connection than one that is not what was asked for.
+            let why = "TLS is not built in: use sslmode=prefer on a private network, or a tunnel";
             return Err(broken(attempted, why));
         }
         let schema = schema_of(service)?;
@@ -136,6 +141,13 @@ mod tests {
             let Err(error) = Server::new(url, "order", PoolSize(1)) else { panic!("{url} passed") };
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_must_be_secret_is_refused_and_not_made_in_the_open() {
+        let url = "postgres://u@h/d?sslmode=require";
+        let Err(error) = Server::new(url, "order", PoolSize(1)) else { panic!("it passed") };
+        assert!(error.to_string().contains("TLS is not built in"), "{error}");
     }
 
     #[test]

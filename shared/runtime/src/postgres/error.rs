@@ -48,6 +48,7 @@ pub(super) fn broken(attempted: &str, why: impl Into<String>) -> StoreError {
     StoreError::Broken { attempted: attempted.to_owned(), why: why.into() }
 }
 
+#[derive(Debug, PartialEq)]
 enum Verdict {
     Later,
     Again,
@@ -99,4 +100,26 @@ fn chain(error: &Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_first_is_tried_at_once_trouble_later_and_what_cannot_be_never() {
+        let all = [
+            ("23505 40001 40P01 55P03 25P02 40003", Verdict::Again),
+            ("08006 53100 53300 57P01 57P03 57014 25P03 25006 58030", Verdict::Later),
+        ];
+        for (codes, meant) in all {
+            for code in codes.split(' ') {
+                assert_eq!(verdict(&SqlState::from_code(code)), meant, "{code}");
+            }
+        }
+        for code in "22021 22P05 21000 23502 28P01 3D000 42P01 42501 54000 08P01 XX001".split(' ') {
+            let verdict = verdict(&SqlState::from_code(code));
+            assert!(matches!(verdict, Verdict::Stop(_)), "{code}: {verdict:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::Postgres;
 use super::error::broken;
 use super::rows::{count, entity, get, journal, parked};
+use super::session::Param;
 use crate::store::{Census, EntityRow, JournalRow, ParkedFilter, ParkedRow, StoreError};
 
 /// journal_version
@@ -20,10 +21,16 @@ const JOURNAL: &str = "
         cause_body, correlation, traceparent, state, published
     from journal where position > $1 order by position limit $2";
 
-/// entity_pkey. The last code point ends every key that begins so.
+/// entity_pkey
 const ENTITIES: &str = "
     select key, version, state, open, overdue_at_ms
-    from entity where key >= $1 and key < $1 || chr(1114111) and key > $2
+    from entity where key >= $1 and key > $2 and key < $4
+    order by key limit $3";
+
+/// entity_pkey. For a prefix that nothing comes after.
+const ENTITIES_TO_THE_END: &str = "
+    select key, version, state, open, overdue_at_ms
+    from entity where key >= $1 and key > $2
     order by key limit $3";
 
 /// entity_open
@@ -45,7 +52,7 @@ const PARKED: &str = "
 const DECIDE: &str = "
     with decided as (
         update parked set status = $2, next_at = statement_timestamp()
-        where id = any($1::uuid[]) and status = 'parked'
+        where id = any($1::uuid[]) and status in ('parked', 'redriving') and status <> $2
         returning id
     ), noted as (
         insert into audit (at, parked, status, decided_by, why)
@@ -65,7 +72,7 @@ const CENSUS: &str = "
         (select count(*) from entity where open) as open,
         (select count(*) from entity where open
             and overdue_at_ms < extract(epoch from statement_timestamp()) * 1000) as overdue,
-        (select last_position from counter where only) as last_position";
+        (select last_position from counter where single) as last_position";
 
 /// attempt_pkey
 const ATTEMPT: &str = "
@@ -79,11 +86,11 @@ const ATTEMPT: &str = "
 const PURGE: &str = "
     with heard as (
         delete from inbox where id = any(array(
-            select id from inbox where at < in_ms(-$1) limit $2))
+            select id from inbox where at <= in_ms(-$1::bigint) limit $2))
         returning 1
     ), tried as (
         delete from attempt where id = any(array(
-            select id from attempt where at < in_ms(-$1)
+            select id from attempt where at <= in_ms(-$1::bigint)
             limit $2 - (select count(*) from heard)))
         returning 1
     )
@@ -124,9 +131,16 @@ impl Postgres {
         after: &str,
         limit: u32,
     ) -> Result<Vec<EntityRow>, StoreError> {
-        let params =
-            vec![Box::new(prefix) as _, Box::new(after) as _, Box::new(i64::from(limit)) as _];
-        let rows = self.rows("listing entities", ENTITIES, params).await?;
+        let limit = i64::from(limit);
+        let mut params: Vec<Param<'_>> = vec![Box::new(prefix), Box::new(after), Box::new(limit)];
+        let sql = match after_all(prefix) {
+            Some(end) => {
+                params.push(Box::new(end));
+                ENTITIES
+            }
+            None => ENTITIES_TO_THE_END,
+        };
+        let rows = self.rows("listing entities", sql, params).await?;
         rows.iter().map(entity).collect()
     }
 
@@ -190,5 +204,36 @@ impl Postgres {
         let params = vec![Box::new(older_than_ms) as _, Box::new(i64::from(limit)) as _];
         let rows = self.rows("purging the inbox", PURGE, params).await?;
         rows.first().map_or(Ok(0), |row| count(row, "gone"))
+    }
+}
+
+/// The first text, by bytes, that is after everything that begins so.
+fn after_all(prefix: &str) -> Option<String> {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        // The next code point; `char` knows where the surrogates are left out.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end.into_iter().collect());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_all;
+
+    #[test]
+    fn a_prefix_ends_where_its_last_letter_that_can_grow_has_grown() {
+        for (prefix, end) in [
+            ("a", Some("b")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("a\u{10ffff}\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("", None),
+        ] {
+            assert_eq!(after_all(prefix).as_deref(), end, "{prefix:?}");
+        }
     }
 }

@@ -14,20 +14,24 @@ begin
 end
 $$;
 
--- The moment so many milliseconds from now, by the clock of the database.
+-- The moment so many milliseconds from now, by the clock of the database: a hundred years at most,
+-- as sums beyond its calendar are errors.
 create function in_ms(ms bigint) returns timestamptz
-language sql stable as $$ select statement_timestamp() + ms * interval '1 millisecond' $$;
+language sql stable as $$
+    select statement_timestamp()
+        + least(greatest(ms, -3155760000000), 3155760000000) * interval '1 millisecond'
+$$;
 
 -- One row: the last position given. Its lock puts the commits of all replicas into one order,
 -- so positions are dense and become visible in order.
 create table counter (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     last_position bigint not null
 );
 insert into counter (last_position) values (0);
 
--- Changed by every commit: room on the page and no index on what changes keep updates off the index.
--- `open` is in a predicate, and turns at most twice in the life of an entity.
+-- Changed by every commit: room on the page and no index on what changes keep updates off the
+-- indexes. `open` is in a predicate, so it counts as indexed; it turns about once in a life.
 create table entity (
     key text collate "C" primary key,
     version bigint not null,
@@ -45,7 +49,7 @@ create table inbox (
 );
 create index inbox_at on inbox using brin (at) with (pages_per_range = 32, autosummarize = on);
 
--- The event store, and the outbox. One version of one entity exists once: the guard of every commit.
+-- The event store, and the outbox. A version of an entity exists once: the guard of every commit.
 create table journal (
     position bigint primary key,
     at_ms bigint not null,

@@ -23,16 +23,26 @@ pub(super) enum Step<'a> {
     Bound(&'static str, Vec<Param<'a>>),
 }
 
+impl Step<'_> {
+    pub(super) fn is(&self, statement: &str) -> bool {
+        let (Self::Plain(sql) | Self::Bound(sql, _)) = self;
+        *sql == statement
+    }
+}
+
 pub(super) struct Session {
     /// None once it was given up.
     client: Option<Object>,
     /// True while a transaction may be open on the server.
     open: bool,
+    /// True from when something is sent until all of it has succeeded. Whatever was cancelled or
+    /// failed in between, nothing more may run here: it could run outside of the transaction.
+    unsure: bool,
 }
 
 impl Session {
     pub(super) fn new(client: Object) -> Self {
-        Self { client: Some(client), open: false }
+        Self { client: Some(client), open: false, unsure: false }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -74,8 +84,15 @@ impl Session {
             let why = "its connection was given up".to_owned();
             return Err(StoreError::Down { attempted: attempted.to_owned(), why });
         };
+        if std::mem::replace(&mut self.unsure, true) {
+            let why = "an earlier statement of this unit failed".to_owned();
+            return Err(StoreError::Conflict { attempted: attempted.to_owned(), why });
+        }
         match timeout(deadline, pipelined(client, steps)).await {
-            Ok(answers) => answers.map_err(|error| error::of(attempted, &error)),
+            Ok(answers) => {
+                self.unsure = answers.is_err();
+                answers.map_err(|error| error::of(attempted, &error))
+            }
             Err(_) => {
                 self.client.take().map(Object::take);
                 Err(error::late(attempted, deadline))
