@@ -2,5 +2,7 @@
 
 pub mod clients;
 pub mod keeper;
+pub mod ledger;
 pub mod process;
 pub mod servers;
+pub mod stage;

@@ -135,6 +135,16 @@ impl Process {
         self.running.wait(deadline)
     }
 
+    /// Asks it to end (SIGTERM) and does not wait.
+    pub fn ask_to_end(&self) -> Result<()> {
+        self.running.signal(Signal::TERM)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.running.ended()
+    }
+
     /// Waits for it to end by itself; `code()` of the status is its exit code.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.running.wait(deadline)

@@ -1,0 +1,275 @@
+//! The whole system on a stage: started in some combination of broker and store, played, audited.
+//!
+//! The same test runs on all: in process, as four programs with a file each, or as eight programs
+//! on one database. What happened is read from the stores, never asked of a service.
+
+mod order;
+mod sender;
+mod troupe;
+
+pub use order::{OrderSpec, order_id};
+pub use sender::Letter;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use quadrille::everyone::{SERVICES, Stores};
+use quadrille_runtime::store::{ParkedFilter, ParkedRow};
+use serde_json::json;
+
+use crate::ledger::{self, Received, Told};
+use crate::servers::{Postgres, RabbitMq};
+use sender::Sender;
+use troupe::Troupe;
+
+/// How long anything may take that is not a fault: a loaded machine needs seconds, not minutes.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// How often a waiting test looks again: each look is a query.
+const POLL: Duration = Duration::from_millis(25);
+
+/// What the system runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// All in the test's process, nothing installed.
+    Embedded,
+    /// Four programs on RabbitMQ, each with a file of SQLite.
+    AmqpSqlite,
+    /// So many programs of each service on RabbitMQ, with one database and a schema a service.
+    AmqpPostgres { replicas: usize },
+}
+
+/// The servers that a stage is built on, if others than the shared ones: those can be struck.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    pub broker: &'a RabbitMq,
+    /// None: the shared one.
+    pub store: Option<&'a Postgres>,
+}
+
+/// The system, running.
+#[derive(Debug)]
+pub struct Stage {
+    kind: Kind,
+    amqp_url: Option<String>,
+    sender: Sender,
+    stores: Opened,
+    troupe: Troupe,
+    received: Received,
+}
+
+struct Opened(Stores);
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Stage {
+    /// Starts it on the shared servers, and returns when every service consumes.
+    pub async fn start(kind: Kind) -> Result<Stage> {
+        match kind {
+            Kind::Embedded => {
+                let (troupe, stores, local) = Troupe::embedded().await?;
+                Ok(Stage::of(kind, None, Sender::local(local), stores, troupe))
+            }
+            _ => Stage::start_on(kind, Ground { broker: RabbitMq::shared(), store: None }).await,
+        }
+    }
+
+    /// Starts it on these servers; not for [`Kind::Embedded`], which needs none.
+    pub async fn start_on(kind: Kind, ground: Ground<'_>) -> Result<Stage> {
+        let url = ground.broker.vhost()?;
+        let (troupe, stores) = match kind {
+            Kind::Embedded => bail!("the embedded system stands on nothing"),
+            Kind::AmqpSqlite => Troupe::on_files(&url).await?,
+            Kind::AmqpPostgres { replicas } => {
+                let store = ground.store.unwrap_or_else(|| Postgres::shared());
+                Troupe::on_database(&url, &store.database()?, replicas).await?
+            }
+        };
+        Ok(Stage::of(kind, Some(url.clone()), Sender::amqp(url), stores, troupe))
+    }
+
+    fn of(
+        kind: Kind,
+        amqp_url: Option<String>,
+        sender: Sender,
+        stores: Stores,
+        troupe: Troupe,
+    ) -> Stage {
+        let stores = Opened(stores);
+        Stage { kind, amqp_url, sender, stores, troupe, received: Received::new() }
+    }
+
+    /// What it runs on.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The virtual host; none if it is embedded.
+    pub fn amqp_url(&self) -> Option<&str> {
+        self.amqp_url.as_deref()
+    }
+
+    /// The stores of all services, to be read.
+    pub fn stores(&self) -> &Stores {
+        &self.stores.0
+    }
+
+    /// Publishes anything; returns when the broker has it. A broker that is away is waited for.
+    pub async fn publish(&self, letter: Letter) -> Result<()> {
+        self.sender.publish(&letter).await
+    }
+
+    /// Places an order; harmless to repeat.
+    pub async fn place(&self, order: &OrderSpec) -> Result<()> {
+        self.publish(Letter::command("order.place.v1", &order.body())).await
+    }
+
+    /// Cancels an order in the name of its customer.
+    pub async fn cancel(&self, order: &str) -> Result<()> {
+        let body = json!({"order": order, "customer": order::CUSTOMER});
+        self.publish(Letter::command("order.cancel.v1", &body)).await
+    }
+
+    /// Puts units on the shelf and waits until they are there.
+    pub async fn receive_stock(&mut self, sku: &str, units: u32) -> Result<()> {
+        let receipt = format!("r-{sku}-{}", self.received.len());
+        let body = json!({"sku": sku, "units": units, "receipt": receipt});
+        self.publish(Letter::command("stock.receive.v1", &body)).await?;
+        self.stock_was_received(sku, units).await
+    }
+
+    /// Notes for the audit what somebody else has sent, and waits until it is there.
+    pub async fn stock_was_received(&mut self, sku: &str, units: u32) -> Result<()> {
+        self.received.push((sku.to_owned(), units.into()));
+        let until = Instant::now() + SOON;
+        while self.state("inventory", &format!("sku:{sku}")).await?.is_none() {
+            self.pause(until, || format!("{sku} is not on the shelf")).await?;
+        }
+        Ok(())
+    }
+
+    /// The state of an entity as JSON; none if it never was.
+    pub async fn state(&self, service: &str, key: &str) -> Result<Option<String>> {
+        let rows = self.stores()[service].entities(key, "", 1).await?;
+        let row = rows.into_iter().find(|row| row.key == key);
+        Ok(row.map(|row| String::from_utf8_lossy(&row.state).into_owned()))
+    }
+
+    /// Waits until the order's state begins so, as in `"Completed"` or `{"Confirmed"`.
+    pub async fn wait_for(&self, order: &str, state: &str, deadline: Duration) -> Result<()> {
+        let until = Instant::now() + deadline;
+        loop {
+            let now = self.state("order", order).await?;
+            if now.as_deref().is_some_and(|now| now.starts_with(state)) {
+                return Ok(());
+            }
+            self.pause(until, || format!("order {order} is {now:?}, not {state}")).await?;
+        }
+    }
+
+    /// Waits until all orders that were placed have ended and nothing is left to do anywhere.
+    pub async fn wait_for_the_end(&self, orders: &[String], deadline: Duration) -> Result<()> {
+        let until = Instant::now() + deadline;
+        loop {
+            // A store may be away: that is what some tests are about.
+            let left = self.left(orders).await.unwrap_or_else(|error| format!("{error:#}"));
+            if left.is_empty() {
+                return Ok(());
+            }
+            self.pause(until, || left.clone()).await?;
+        }
+    }
+
+    /// What keeps the system from being at rest, in words; empty if nothing does.
+    async fn left(&self, orders: &[String]) -> Result<String> {
+        let mut left = Vec::new();
+        for order in orders {
+            let state = self.state("order", order).await?;
+            let ended = ["\"Completed\"", "\"Cancelled\"", "\"Rejected\""];
+            if !state.as_deref().is_some_and(|state| ended.contains(&state)) {
+                left.push(format!("{order} is {state:?}"));
+            }
+            if left.len() > 4 {
+                break;
+            }
+        }
+        for (service, store) in self.stores() {
+            let census = store.census().await?;
+            let work = [census.unconfirmed, census.requests, census.deferred, census.open];
+            if work != [0; 4] {
+                left.push(format!("{service} has {census:?}"));
+            }
+        }
+        Ok(left.join("; "))
+    }
+
+    /// All messages that a service has parked.
+    pub async fn parked(&self, service: &str) -> Result<Vec<ParkedRow>> {
+        let filter = ParkedFilter { limit: 10_000, ..ParkedFilter::default() };
+        Ok(self.stores()[service].parked(&filter).await?)
+    }
+
+    /// Judges everything that happened, once all is at rest.
+    pub async fn audit(&self) -> Result<Told> {
+        let told = ledger::read(self.stores()).await?;
+        told.judge(&self.received)?;
+        for service in SERVICES {
+            let parked = self.parked(service).await?;
+            if let Some(row) = parked.iter().find(|row| row.reason == "repeatedly_failed") {
+                bail!("{service} gave up an innocent message: {}", row.detail);
+            }
+        }
+        Ok(told)
+    }
+
+    /// Kills one process of a service as a crash would, and starts it again.
+    pub async fn crash(&mut self, service: &str) -> Result<()> {
+        self.troupe.crash(service)
+    }
+
+    /// Asks every process to end and waits; an error unless all leave with 0 in time.
+    pub async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
+        self.troupe.stop(deadline).await
+    }
+
+    /// Starts every process again after `stop`.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.troupe.start_again()
+    }
+
+    /// The folder with the files of SQLite, if that is what it runs on.
+    pub fn data(&self) -> Option<&std::path::Path> {
+        self.troupe.data()
+    }
+
+    /// Lines in the logs of a service that contain `text`, of all its processes that run.
+    pub fn logged(&self, service: &str, text: &str) -> Vec<String> {
+        self.troupe.logged(service, text)
+    }
+
+    /// An error if a process has ended that nobody asked to.
+    pub fn all_alive(&mut self) -> Result<()> {
+        self.troupe.all_alive()
+    }
+
+    async fn pause(&self, until: Instant, what: impl FnOnce() -> String) -> Result<()> {
+        if Instant::now() >= until {
+            bail!("too late: {}\n{}", what(), self.troupe.said_last());
+        }
+        tokio::time::sleep(POLL).await;
+        Ok(())
+    }
+}
+
+/// The state of a party, for a test that expects it.
+pub async fn expect(stage: &Stage, service: &str, order: &str, state: &str) -> Result<()> {
+    let now = stage.state(service, order).await?.context("the entity never was")?;
+    if !now.starts_with(state) {
+        bail!("{service} has {now} of order {order}, not {state}");
+    }
+    Ok(())
+}

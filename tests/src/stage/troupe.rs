@@ -1,0 +1,192 @@
+//! Who dances: all services in this process, or each in one or more of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use quadrille::everyone::{Everyone, SERVICES, Stores, open_stores};
+use quadrille_runtime::config::{Config, Flags};
+use quadrille_runtime::local::Local;
+use quadrille_runtime::platform::Platform;
+use quadrille_runtime::postgres::{PoolSize, Postgres};
+use quadrille_runtime::sqlite::Sqlite;
+use quadrille_runtime::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use super::SOON;
+use crate::keeper::Keeper;
+use crate::process::{Process, Program, target_bin};
+
+/// What a process logs when its queue is there and it listens.
+const CONSUMING: &str = "consuming service=";
+
+/// The processes, or the task that stands for all of them. Fields are dropped in this order.
+#[derive(Debug, Default)]
+pub(crate) struct Troupe {
+    embedded: Option<(Everyone, CancellationToken)>,
+    dancers: Vec<Dancer>,
+    /// Which process of a service is killed next.
+    turn: usize,
+    data: Option<Keeper>,
+}
+
+#[derive(Debug)]
+struct Dancer {
+    service: &'static str,
+    program: Program,
+    process: Process,
+}
+
+impl Troupe {
+    pub(crate) async fn embedded() -> Result<(Troupe, Stores, Arc<Local>)> {
+        let config = Config::from_vars(&Flags::default(), BTreeMap::new())?;
+        let platform = Arc::new(Platform::open(config, "test").await?);
+        let stores = open_stores(&platform).await?;
+        let stop = CancellationToken::new();
+        let everyone = Everyone::start(&platform, &stores, &stop).map_err(|e| e.error)?;
+        let local = platform.local().context("the broker is the embedded one")?.clone();
+        let until = Instant::now() + SOON;
+        while platform.readiness().len() < SERVICES.len()
+            || !platform.readiness().iter().all(|readiness| readiness.ready)
+        {
+            if Instant::now() >= until {
+                bail!("not ready: {:?}", platform.readiness());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let troupe = Troupe { embedded: Some((everyone, stop)), ..Troupe::default() };
+        Ok((troupe, stores, local))
+    }
+
+    pub(crate) async fn on_files(amqp_url: &str) -> Result<(Troupe, Stores)> {
+        let data = Keeper::new("stage")?;
+        let variable = ("QUADRILLE_DATA", data.folder().display().to_string());
+        let mut troupe = Troupe::start(amqp_url, &variable, 1)?;
+        troupe.wait_until_all_consume(1)?;
+        let mut stores = Stores::new();
+        for service in SERVICES {
+            let file = data.folder().join(format!("{service}.sqlite"));
+            stores.insert(service, Arc::new(Sqlite::open_read_only(file)?) as Arc<dyn Store>);
+        }
+        troupe.data = Some(data);
+        Ok((troupe, stores))
+    }
+
+    pub(crate) async fn on_database(
+        amqp_url: &str,
+        postgres_url: &str,
+        replicas: usize,
+    ) -> Result<(Troupe, Stores)> {
+        let variable = ("QUADRILLE_POSTGRES_URL", postgres_url.to_owned());
+        let mut troupe = Troupe::start(amqp_url, &variable, replicas)?;
+        troupe.wait_until_all_consume(1)?;
+        let mut stores = Stores::new();
+        for service in SERVICES {
+            let store = Postgres::connect(postgres_url, service, PoolSize(1)).await?;
+            stores.insert(service, Arc::new(store) as Arc<dyn Store>);
+        }
+        Ok((troupe, stores))
+    }
+
+    fn start(amqp_url: &str, store: &(&str, String), replicas: usize) -> Result<Troupe> {
+        let mut troupe = Troupe::default();
+        for service in SERVICES {
+            let program = Program::new(target_bin(service)?)
+                .env("QUADRILLE_AMQP_URL", amqp_url)
+                .env(store.0, &store.1)
+                .env("NO_COLOR", "1");
+            for _ in 0..replicas {
+                let process = program.start()?;
+                troupe.dancers.push(Dancer { service, program: program.clone(), process });
+            }
+        }
+        Ok(troupe)
+    }
+
+    /// Waits until each process has said so often that it consumes.
+    pub(crate) fn wait_until_all_consume(&mut self, times: usize) -> Result<()> {
+        for dancer in &mut self.dancers {
+            let consuming = format!("{CONSUMING}\"{}\"", dancer.service);
+            let found = dancer.process.wait_for_lines(&consuming, times, SOON);
+            found.with_context(|| format!("{} does not consume", dancer.service))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn crash(&mut self, service: &str) -> Result<()> {
+        self.turn += 1;
+        let turn = self.turn;
+        let mut processes: Vec<_> =
+            self.dancers.iter_mut().filter(|dancer| dancer.service == service).collect();
+        let count = processes.len();
+        let dancer = &mut processes[turn % count];
+        dancer.process.kill9()?;
+        dancer.process = dancer.program.start()?;
+        Ok(())
+    }
+
+    pub(crate) async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
+        let began = Instant::now();
+        if let Some((everyone, stop)) = self.embedded.take() {
+            stop.cancel();
+            let ended = tokio::time::timeout(deadline, everyone.ended()).await;
+            ended.context("the embedded system does not stop")?.map_err(|failed| failed.error)?;
+        }
+        for dancer in &self.dancers {
+            dancer.process.ask_to_end()?;
+        }
+        for dancer in &mut self.dancers {
+            let rest = deadline.saturating_sub(began.elapsed());
+            let status = dancer.process.wait(rest)?;
+            if !status.success() {
+                let said = dancer.process.stderr();
+                let said: Vec<_> = said.lines().rev().take(20).collect();
+                bail!("{} ended with {status}: {said:#?}", dancer.service);
+            }
+        }
+        Ok(began.elapsed())
+    }
+
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        for dancer in &mut self.dancers {
+            dancer.process = dancer.program.start()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.data.as_ref().map(Keeper::folder)
+    }
+
+    pub(crate) fn logged(&self, service: &str, text: &str) -> Vec<String> {
+        let of_service = self.dancers.iter().filter(|dancer| dancer.service == service);
+        let said = of_service.map(|dancer| dancer.process.stderr());
+        let lines = said.flat_map(|said| said.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains(text)).collect()
+    }
+
+    pub(crate) fn all_alive(&mut self) -> Result<()> {
+        for dancer in &mut self.dancers {
+            if let Some(status) = dancer.process.ended()? {
+                let said = dancer.process.stderr();
+                let said: Vec<_> = said.lines().rev().take(20).collect();
+                bail!("{} ended with {status}: {said:#?}", dancer.service);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last lines of every log, for an error message.
+    pub(crate) fn said_last(&self) -> String {
+        let mut all = String::new();
+        for dancer in &self.dancers {
+            let said = dancer.process.stderr();
+            let lines: Vec<_> = said.lines().collect();
+            let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+            all.push_str(&format!("{} {}:\n  {last}\n", dancer.service, dancer.process.pid()));
+        }
+        all
+    }
+}
