@@ -23,7 +23,8 @@ pub(crate) fn row(
     reason: Reason,
     detail: impl AsRef<str>,
 ) -> ParkedRow {
-    let raw = raw.cloned().unwrap_or_else(|| {
+    // Tried again, it must not bring along what it travelled with: those were settled on their own.
+    let raw = raw.map(|raw| wire::alone(raw, message)).unwrap_or_else(|| {
         wire::encode(&Outgoing {
             exchange: Topology::exchange_of(&message.source),
             routing_key: wire::kind_of(&message.name, message.version),
@@ -49,5 +50,35 @@ pub(crate) fn unreadable(
         status: PARKED.to_owned(),
         name,
         raw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_bundle_is_parked_without_the_others() {
+        let message = |n| Message {
+            id: Uuid::from_u128(n),
+            name: "order.placed".to_owned(),
+            version: 1,
+            source: "order".to_owned(),
+            subject: n.to_string(),
+            correlation: "c".to_owned(),
+            causation: None,
+            time_ms: 1,
+            position: Some(1),
+            traceparent: None,
+            body: bytes::Bytes::from_static(b"{}"),
+            outside: false,
+        };
+        let messages = (1..4).map(message).collect();
+        let (exchange, routing_key) = ("quadrille.order".to_owned(), "order.placed.v1".to_owned());
+        let bundle = wire::encode(&Outgoing { exchange, routing_key, messages });
+        let parked = row(0, &message(2), Some(&bundle), Reason::Rejected, "why").raw;
+        assert_eq!(parked.exchange, "quadrille.order", "or it would not be believed again");
+        let again = wire::decode(&parked, 0);
+        assert_eq!(again, [Ok(message(2))]);
     }
 }
