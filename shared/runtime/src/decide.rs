@@ -1,5 +1,6 @@
 //! One unit of work, from admitted messages to everything that their commit changes. No IO but loading.
-use crate::admit::{self, Reason};
+use crate::admit::{self, Reason, Refusal};
+use crate::intake;
 use crate::journal;
 use crate::message::{Message, Raw, body_of};
 use crate::park;
@@ -8,6 +9,7 @@ use crate::store::{
     StoreError, TimerRow, Transaction, Wanted,
 };
 use crate::trace;
+use crate::wire;
 use bytes::Bytes;
 use quadrille_core::{Cx, Effects, Keyed, Messages, Service, UnitOfWork, Verdict};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -43,6 +45,16 @@ pub(crate) enum Source {
     /// It waited too long: once more, and then never again.
     Expired,
     Redriven(Uuid),
+}
+
+impl Source {
+    /// The parked message that this is another try of.
+    pub(crate) fn redriven(self) -> Option<Uuid> {
+        match self {
+            Self::Redriven(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// What became of one message, for the log and the counters.
@@ -243,8 +255,10 @@ impl<S: Service> Batch<S> {
         match verdict {
             Ok(Verdict::Accept) => {
                 self.unwait(input);
-                self.accept(input, effects);
-                self.note(input, Outcome::Accepted);
+                match self.accept(input, effects) {
+                    Ok(()) => self.note(input, Outcome::Accepted),
+                    Err(Refusal { reason, detail, .. }) => self.park(input, reason, detail),
+                }
             }
             Ok(Verdict::Ignore(why)) => {
                 self.unwait(input);
@@ -267,12 +281,15 @@ impl<S: Service> Batch<S> {
         }
     }
 
-    fn accept(&mut self, input: &Input<S>, mut effects: Effects<S>) {
+    /// Refused, and without effect, if nobody could read what it would publish.
+    fn accept(&mut self, input: &Input<S>, mut effects: Effects<S>) -> Result<(), Refusal> {
         let key = input.typed.key();
         let primary = key.to_string();
-        let own = effects.changed.remove(&key).unwrap_or_else(|| self.unit.get(&key).clone());
         let traceparent = Some(trace::child_of(input.message.traceparent.as_deref()));
         let published = self.published(input, &effects.published, traceparent.as_deref());
+        published.iter().try_for_each(wire::check)?;
+        self.unit.keep(&effects);
+        let own = effects.changed.remove(&key).unwrap_or_else(|| self.unit.get(&key).clone());
         self.transition(input, &primary, &own, journal::encode(&published), &traceparent);
         self.outgoing.extend(published);
         for (other, entity) in &effects.changed {
@@ -301,6 +318,7 @@ impl<S: Service> Batch<S> {
                 lease_ms: 0,
             });
         }
+        Ok(())
     }
 
     /// One timer for each entity and name: a later one in the same unit moves an earlier one.
@@ -444,8 +462,10 @@ impl<S: Service> Batch<S> {
     }
 
     fn park(&mut self, input: &Input<S>, reason: Reason, detail: String) {
-        let row = park::row(self.now_ms, &input.message, input.raw.as_ref(), reason, detail);
-        self.changes.parked.push(row);
+        let exchange = intake::exchange(input.typed.descriptor());
+        let refusal = Refusal::new(reason, detail);
+        let raw = input.raw.as_ref();
+        self.changes.parked.push(park::row(self.now_ms, &input.message, raw, exchange, refusal));
         self.note(input, Outcome::Parked(reason));
     }
 

@@ -1,6 +1,6 @@
 //! The loop of one service: receive, decide, commit, publish, acknowledge.
 use crate::adapter::Caller;
-use crate::admit::Reason;
+use crate::admit::{Reason, Refusal};
 use crate::broker::{Broker, Delivery};
 use crate::calls::Calls;
 use crate::clock::Clock;
@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 use crate::park;
 use crate::retry::Backoff;
 use crate::store::{InboxRow, ParkedRow, Store, StoreError, Wanted};
-use quadrille_core::Service;
+use quadrille_core::{Messages, Service};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,7 +221,10 @@ impl<S: Service> Processor<S> {
                 n if n <= ATTEMPTS_MAX => {
                     self.unit_of_work(Work::of([Ok(input)])).await?;
                 }
-                n => unreadable.push(self.given_up(&input, n)),
+                n => {
+                    let why = format!("it was begun {n} times, and each time the process ended");
+                    unreadable.push(self.given_up(&input, Reason::RepeatedlyFailed, why));
+                }
             }
         }
         Ok(together)
@@ -238,14 +241,14 @@ impl<S: Service> Processor<S> {
         self.store.count_attempts(&begun).await
     }
 
-    fn given_up(&self, input: &Input<S>, attempts: u32) -> Unreadable {
-        let why = format!("it was begun {attempts} times, and each time the process ended");
-        let reason = Reason::RepeatedlyFailed;
+    /// To be parked instead of tried once more.
+    fn given_up(&self, input: &Input<S>, reason: Reason, why: String) -> Unreadable {
+        let refusal = Refusal::new(reason, why);
+        let exchange = intake::exchange(input.typed.descriptor());
         let now_ms = self.clock.now_ms();
-        let row = park::row(now_ms, &input.message, input.raw.as_ref(), reason, why);
-        let row = Box::new(row);
+        let row = park::row(now_ms, &input.message, input.raw.as_ref(), exchange, refusal);
         let inbox = InboxRow { id: input.inbox_id, hash: input.hash };
-        Unreadable { inbox, reason, row, redriven: None }
+        Unreadable { inbox, reason, row: Box::new(row), redriven: input.source.redriven() }
     }
 
     async fn answers(&mut self, first: Input<S>) -> Result<(), StoreError> {
@@ -259,7 +262,7 @@ impl<S: Service> Processor<S> {
     }
 
     /// Decides and commits, as often as it takes; then publishes.
-    async fn unit_of_work(&mut self, work: Work<S>) -> Result<(), StoreError> {
+    async fn unit_of_work(&mut self, mut work: Work<S>) -> Result<(), StoreError> {
         let (mut conflict, mut away) = (Backoff::conflict(), Backoff::away());
         loop {
             let confirmed = self.outbox.confirmed().take();
@@ -275,8 +278,15 @@ impl<S: Service> Processor<S> {
                         StoreError::Conflict { .. } if conflict.tries() < CONFLICTS_MAX => {
                             conflict.pause(&*self.clock).await;
                         }
-                        StoreError::Conflict { .. } if work.inputs.len() > 1 => {
+                        StoreError::Conflict { .. } | StoreError::Refused { .. }
+                            if work.inputs.len() > 1 =>
+                        {
                             return self.one_by_one(work).await;
+                        }
+                        StoreError::Refused { .. } if work.inputs.len() == 1 => {
+                            let why = error.to_string();
+                            let row = self.given_up(&work.inputs[0], Reason::Unstorable, why);
+                            work = Work::of([Err(row)]);
                         }
                         error => self.store_failed(error, &mut away).await?,
                     }
@@ -335,7 +345,9 @@ impl<S: Service> Processor<S> {
         error: StoreError,
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
-        if matches!(error, StoreError::Broken { .. }) || self.stop.is_cancelled() {
+        if matches!(error, StoreError::Broken { .. } | StoreError::Refused { .. })
+            || self.stop.is_cancelled()
+        {
             return Err(error);
         }
         self.health.store(false);
