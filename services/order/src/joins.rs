@@ -3,7 +3,7 @@ use crate::{ALL, Order, Order::*, OrderDeadline, Party};
 use quadrille_contracts::*;
 use quadrille_core::prelude::*;
 
-/// Customers who may cancel one order in advance; ids cannot be guessed, so one is the usual number.
+/// Customers who may cancel one order in advance; ids cannot be guessed, so one is the usual.
 const WITHDRAWERS_MAX: usize = 8;
 
 pub(crate) fn rejected(order: OrderId) -> Transition<Order> {

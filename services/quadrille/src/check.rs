@@ -17,7 +17,7 @@ pub struct Options {
     pub long: bool,
     /// Only the scope of this name, a long one too.
     pub scope: Option<String>,
-    /// Called whenever a scope is done.
+    /// Called whenever a scope is done, such as to print the row to standard error.
     pub progress: fn(&Row),
 }
 impl Default for Options {
@@ -87,7 +87,7 @@ const LEGEND: &str = "`->` next state, `+` what is published, asked for or set a
     *Never comes, reject*: within the scopes explored, this is proved impossible.\n\
     *Is never about it*: no message of this name leads to an entity in this state.";
 
-/// Scopes tried at once: a long one takes up to 2 GiB.
+/// Scopes tried at once: a long one takes about a GiB.
 const THREADS_MAX: usize = 4;
 
 /// Explores the scopes asked for, on as many processors as there are.

@@ -123,7 +123,7 @@ pub struct Rules<'a> {
     pub states_max: usize,
 }
 impl Rules<'_> {
-    /// Ten times the largest scope yet; about 2 GiB of memory.
+    /// Six times the largest scope yet; a few GiB of memory.
     pub const STATES_MAX: usize = 80_000_000;
 }
 impl Default for Rules<'_> {

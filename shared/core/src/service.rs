@@ -131,18 +131,22 @@ impl<S: Service + ?Sized> UnitOfWork<S> {
         missing
     }
 
-    /// Lets the service react, keeps what an accepted message changed, forgets all that another did.
+    /// Lets the service react. What it would change is in the effects, and not kept yet; they are
+    /// empty unless the message was accepted.
     pub fn decide(&mut self, message: S::Consumes, cx: &Cx) -> (Verdict, Effects<S>) {
         self.effects = Effects::default();
         let verdict = S::react(message, self, cx);
-        let effects = take(&mut self.effects);
-        if verdict != Verdict::Accept {
-            return (verdict, Effects::default());
+        match (verdict, take(&mut self.effects)) {
+            (Verdict::Accept, effects) => (verdict, effects),
+            (_, _) => (verdict, Effects::default()),
         }
+    }
+
+    /// The messages after this one see what it changed.
+    pub fn keep(&mut self, effects: &Effects<S>) {
         for (key, entity) in &effects.changed {
             self.entities.insert(key.clone(), entity.clone());
         }
-        (verdict, effects)
     }
 }
 

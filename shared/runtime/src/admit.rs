@@ -52,11 +52,13 @@ pub enum Reason {
     RepeatedlyFailed,
     /// The service panicked over it: a bug of ours, or a number that cannot be.
     Panicked,
+    /// The store can never hold what it leads to.
+    Unstorable,
 }
 
 impl Reason {
     /// All of them, for counters that begin at zero.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Oversize,
         Self::MalformedHeaders,
         Self::UnsupportedContentType,
@@ -71,6 +73,7 @@ impl Reason {
         Self::Expired,
         Self::RepeatedlyFailed,
         Self::Panicked,
+        Self::Unstorable,
     ];
 
     /// The stable word.
@@ -90,6 +93,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::RepeatedlyFailed => "repeatedly_failed",
             Self::Panicked => "panicked",
+            Self::Unstorable => "unstorable",
         }
     }
 }

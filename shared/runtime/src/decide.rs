@@ -1,25 +1,20 @@
 //! One unit of work, from admitted messages to everything that their commit changes. No IO but loading.
-use crate::admit::{self, Reason};
-use crate::journal;
-use crate::message::{Message, Raw, body_of};
+mod effects;
+mod waiting;
+
+use crate::admit::{Reason, Refusal};
+use crate::intake;
+use crate::message::{Message, Raw};
 use crate::park;
 use crate::store::{
-    Changes, DeferredRow, EntityRow, InboxRow, JournalRow, Loaded, ParkedRow, RequestRow,
-    StoreError, TimerRow, Transaction, Wanted,
+    Changes, EntityRow, InboxRow, Loaded, ParkedRow, StoreError, TimerRow, Transaction, Wanted,
 };
-use crate::trace;
-use bytes::Bytes;
 use quadrille_core::{Cx, Effects, Keyed, Messages, Service, UnitOfWork, Verdict};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 use uuid::Uuid;
-
-/// How long a message that came too early may wait for its entity to move, in milliseconds.
-pub(crate) const DEFER_PATIENCE_MS: i64 = 15 * 60 * 1000;
-
-/// Messages that may wait for one entity; one more is parked.
-pub(crate) const DEFERRED_MAX: usize = 64;
+use waiting::Waiting;
 
 /// A message that may be decided: typed, with where it came from.
 #[derive(Clone, Debug)]
@@ -45,6 +40,16 @@ pub(crate) enum Source {
     Redriven(Uuid),
 }
 
+impl Source {
+    /// The parked message that this is another try of.
+    pub(crate) fn redriven(self) -> Option<Uuid> {
+        match self {
+            Self::Redriven(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// What became of one message, for the log and the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -65,14 +70,12 @@ pub(crate) struct Batch<S: Service> {
     now_ms: i64,
     unit: UnitOfWork<S>,
     versions: HashMap<String, u64>,
+    /// The last state of each entity that moved.
+    entities: BTreeMap<String, EntityRow>,
+    /// By entity and name: a later one moves an earlier one.
+    timers: BTreeMap<(String, String), TimerRow>,
     seen: HashMap<Uuid, i64>,
     waiting: BTreeMap<String, Vec<Waiting>>,
-}
-
-struct Waiting {
-    row: DeferredRow,
-    /// True if it lies in the store already.
-    stored: bool,
 }
 
 /// A message that nobody could read, ready to be kept.
@@ -111,6 +114,8 @@ pub(crate) async fn decide<S: Service>(
             batch.outcomes.push(("unreadable", Outcome::Parked(*reason)));
         }
     }
+    batch.changes.entities = take(&mut batch.entities).into_values().collect();
+    batch.changes.timers = take(&mut batch.timers).into_values().collect();
     Ok(batch)
 }
 
@@ -125,6 +130,8 @@ impl<S: Service> Batch<S> {
             now_ms,
             unit: UnitOfWork::default(),
             versions: HashMap::new(),
+            entities: BTreeMap::new(),
+            timers: BTreeMap::new(),
             seen: HashMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -243,8 +250,10 @@ impl<S: Service> Batch<S> {
         match verdict {
             Ok(Verdict::Accept) => {
                 self.unwait(input);
-                self.accept(input, effects);
-                self.note(input, Outcome::Accepted);
+                match self.accept(input, effects) {
+                    Ok(()) => self.note(input, Outcome::Accepted),
+                    Err(Refusal { reason, detail, .. }) => self.park(input, reason, detail),
+                }
             }
             Ok(Verdict::Ignore(why)) => {
                 self.unwait(input);
@@ -267,185 +276,11 @@ impl<S: Service> Batch<S> {
         }
     }
 
-    fn accept(&mut self, input: &Input<S>, mut effects: Effects<S>) {
-        let key = input.typed.key();
-        let primary = key.to_string();
-        let own = effects.changed.remove(&key).unwrap_or_else(|| self.unit.get(&key).clone());
-        let traceparent = Some(trace::child_of(input.message.traceparent.as_deref()));
-        let published = self.published(input, &effects.published, traceparent.as_deref());
-        self.transition(input, &primary, &own, journal::encode(&published), &traceparent);
-        self.outgoing.extend(published);
-        for (other, entity) in &effects.changed {
-            self.transition(input, &other.to_string(), entity, Bytes::new(), &traceparent);
-        }
-        for name in effects.cancelled {
-            self.changes.timers.retain(|t| !(t.entity == primary && t.name == name));
-            self.changes.cancelled_timers.push((primary.clone(), name.to_owned()));
-        }
-        for (n, (after, message)) in effects.scheduled.into_iter().enumerate() {
-            let id = derived_id::<S>(input.message.id, "timer", n);
-            self.arm(id, &input.message, &traceparent, after, &message);
-        }
-        for (n, request) in effects.requested.into_iter().enumerate() {
-            self.changes.requests.push(RequestRow {
-                id: derived_id::<S>(input.message.id, "request", n),
-                adapter: S::NAME.to_owned(),
-                entity: primary.clone(),
-                name: request.name().to_owned(),
-                version: request.descriptor().version,
-                correlation: input.message.correlation.clone(),
-                traceparent: traceparent.clone(),
-                body: body_of(&request),
-                attempts: 0,
-                created_at_ms: self.now_ms,
-                lease_ms: 0,
-            });
-        }
-    }
-
-    /// One timer for each entity and name: a later one in the same unit moves an earlier one.
-    fn arm(
-        &mut self,
-        id: Uuid,
-        cause: &Message,
-        traceparent: &Option<String>,
-        after: Duration,
-        message: &S::Consumes,
-    ) {
-        let entity = message.key().to_string();
-        self.changes.timers.retain(|t| !(t.entity == entity && t.name == message.name()));
-        self.changes.timers.push(TimerRow {
-            id,
-            entity,
-            name: message.name().to_owned(),
-            version: message.descriptor().version,
-            after_ms: i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-            correlation: cause.correlation.clone(),
-            traceparent: traceparent.clone(),
-            body: body_of(message),
-        });
-    }
-
-    fn published(
-        &self,
-        input: &Input<S>,
-        events: &[S::Publishes],
-        traceparent: Option<&str>,
-    ) -> Vec<Message> {
-        let row = self.changes.journal.len() as u64;
-        let all = events.iter().enumerate().map(|(n, event)| Message {
-            id: derived_id::<S>(input.message.id, "event", n),
-            name: event.name().to_owned(),
-            version: event.descriptor().version,
-            source: S::NAME.to_owned(),
-            subject: event.subject(),
-            correlation: input.message.correlation.clone(),
-            causation: Some(input.message.id),
-            time_ms: self.now_ms,
-            position: Some(row),
-            traceparent: traceparent.map(ToOwned::to_owned),
-            body: body_of(event),
-            outside: event.descriptor().heard_outside,
-        });
-        all.collect()
-    }
-
-    /// One entity takes one step: a journal row, and the row of the entity as it is now.
-    fn transition(
-        &mut self,
-        input: &Input<S>,
-        key: &str,
-        entity: &S::Entity,
-        published: Bytes,
-        traceparent: &Option<String>,
-    ) {
-        let version = self.versions.entry(key.to_owned()).or_default();
-        *version += 1;
-        let state = Bytes::from(serde_json::to_vec(entity).expect("states are plain data"));
-        let overdue_after = S::overdue_after(entity);
-        let row = EntityRow {
-            key: key.to_owned(),
-            version: *version,
-            state: state.clone(),
-            open: overdue_after.is_some(),
-            overdue_at_ms: overdue_after.map(|d| {
-                self.now_ms.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-            }),
-        };
-        self.changes.journal.push(JournalRow {
-            position: 0,
-            at_ms: self.now_ms,
-            entity: row.key.clone(),
-            version: row.version,
-            cause: input.message.id,
-            cause_name: input.message.name.clone(),
-            cause_version: input.message.version,
-            cause_source: input.message.source.clone(),
-            cause_body: input.message.body.clone(),
-            correlation: input.message.correlation.clone(),
-            traceparent: traceparent.clone(),
-            state,
-            published,
-        });
-        match self.changes.entities.iter_mut().find(|r| r.key == row.key) {
-            Some(earlier) => *earlier = row,
-            None => self.changes.entities.push(row),
-        }
-    }
-
-    fn defer(&mut self, input: &Input<S>, why: &'static str) {
-        let entity = input.typed.key().to_string();
-        let waiting = self.waiting.entry(entity.clone()).or_default();
-        if waiting.len() >= DEFERRED_MAX {
-            let detail = format!("{DEFERRED_MAX} messages wait for {entity} already: {why}");
-            return self.park(input, Reason::Expired, detail);
-        }
-        let row = DeferredRow {
-            entity,
-            message: input.message.clone(),
-            patience_ms: DEFER_PATIENCE_MS,
-            why: why.to_owned(),
-        };
-        waiting.push(Waiting { row: row.clone(), stored: false });
-        self.changes.deferred.push(row);
-        self.note(input, Outcome::Deferred(why));
-    }
-
-    /// The messages that waited for this entity, to be tried again now that it has moved.
-    fn reoffered(&self, entity: &str) -> Vec<Input<S>> {
-        let waiting = self.waiting.get(entity).map(Vec::as_slice).unwrap_or_default();
-        waiting
-            .iter()
-            .filter_map(|w| {
-                let message = w.row.message.clone();
-                // It was read once when it was deferred, so it can be read again.
-                let typed = admit::body::<S::Consumes>(&message).ok()?;
-                let (inbox_id, hash) = (message.id, 0);
-                Some(Input { inbox_id, hash, message, typed, source: Source::Broker, raw: None })
-            })
-            .collect()
-    }
-
-    fn still_waits(&self, input: &Input<S>) -> bool {
-        let waiting = self.waiting.get(&input.typed.key().to_string());
-        waiting.is_some_and(|all| all.iter().any(|w| w.row.message.id == input.message.id))
-    }
-
-    /// If the message waited: it does no longer.
-    fn unwait(&mut self, input: &Input<S>) {
-        let id = input.message.id;
-        let Some(waiting) = self.waiting.get_mut(&input.typed.key().to_string()) else { return };
-        let Some(at) = waiting.iter().position(|w| w.row.message.id == id) else { return };
-        if waiting.remove(at).stored {
-            self.changes.undeferred.push(id);
-        } else {
-            self.changes.deferred.retain(|row| row.message.id != id);
-        }
-    }
-
     fn park(&mut self, input: &Input<S>, reason: Reason, detail: String) {
-        let row = park::row(self.now_ms, &input.message, input.raw.as_ref(), reason, detail);
-        self.changes.parked.push(row);
+        let exchange = intake::exchange(input.typed.descriptor());
+        let refusal = Refusal::new(reason, detail);
+        let raw = input.raw.as_ref();
+        self.changes.parked.push(park::row(self.now_ms, &input.message, raw, exchange, refusal));
         self.note(input, Outcome::Parked(reason));
     }
 
@@ -462,11 +297,6 @@ fn read_state<S: Service>(row: &EntityRow) -> Result<S::Entity, StoreError> {
         attempted: format!("read the state of {} {} version {}", S::NAME, row.key, row.version),
         why: format!("{e}; was it written by a newer version of this service?"),
     })
-}
-
-/// Ids follow from the cause, so that a unit of work that runs twice publishes the same things once.
-fn derived_id<S: Service>(cause: Uuid, what: &str, n: usize) -> Uuid {
-    Uuid::new_v5(&cause, format!("{}/{what}/{n}", S::NAME).as_bytes())
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -15,16 +15,18 @@ use uuid::Uuid;
 
 /// What a service needs its broker to have: derived from the list of what it consumes.
 pub fn topology<S: Service>() -> Topology {
-    let binding = |d: &Descriptor| {
-        let exchange = match d.origin {
-            Origin::Service(publisher) => Topology::exchange_of(publisher),
-            Origin::Command => Topology::exchange_of("commands"),
-            Origin::Internal => return None,
-        };
-        Some((exchange, wire::kind_of(d.name, d.version)))
-    };
+    let binding = |d: &Descriptor| Some((exchange(d)?, wire::kind_of(d.name, d.version)));
     let bindings = S::Consumes::LIST.iter().filter_map(binding).collect();
     Topology { service: S::NAME.to_owned(), bindings }
+}
+
+/// Where a message comes from; none if it never travels.
+pub(crate) fn exchange(descriptor: &Descriptor) -> Option<String> {
+    match descriptor.origin {
+        Origin::Service(publisher) => Some(Topology::exchange_of(publisher)),
+        Origin::Command => Some(Topology::exchange_of("commands")),
+        Origin::Internal => None,
+    }
 }
 
 /// Deliveries of one service's queue, for ever: a lost consumer is replaced behind the scenes.
@@ -179,7 +181,9 @@ fn own<S: Service>(message: Message, source: Source, now_ms: i64) -> Result<Inpu
         Err(refusal) => {
             let inbox = InboxRow { id: message.id, hash: 0 };
             let reason = refusal.reason;
-            let row = Box::new(park::row(now_ms, &message, None, reason, &refusal.detail));
+            let listed = S::Consumes::LIST.iter().find(|d| d.name == message.name);
+            let exchange = listed.and_then(exchange);
+            let row = Box::new(park::row(now_ms, &message, None, exchange, refusal));
             Err(Unreadable { inbox, reason, row, redriven: None })
         }
     }
@@ -204,15 +208,10 @@ fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, 
 fn authority<S: Service>(raw: &Raw, message: &Message) -> Result<(), Refusal> {
     let listed = S::Consumes::LIST.iter().find(|d| d.name == message.name);
     let Some(listed) = listed else { return Ok(()) }; // refused later, with a better reason
-    let owner = match listed.origin {
-        Origin::Service(publisher) => publisher,
-        Origin::Command => "commands",
-        Origin::Internal => {
-            let why = format!("{} never travels; only {} itself says it", listed.name, S::NAME);
-            return Err(Refusal::new(Reason::WrongPublisher, why));
-        }
+    let Some(exchange) = exchange(listed) else {
+        let why = format!("{} never travels; only {} itself says it", listed.name, S::NAME);
+        return Err(Refusal::new(Reason::WrongPublisher, why));
     };
-    let exchange = Topology::exchange_of(owner);
     if raw.exchange == exchange {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Keeping what nobody could use: whole, with the reason, until a person decides.
-use crate::admit::{Reason, Refusal};
-use crate::broker::{Outgoing, Topology};
+use crate::admit::Refusal;
+use crate::broker::Outgoing;
 use crate::message::{Message, Raw};
 use crate::store::ParkedRow;
 use crate::wire;
@@ -15,22 +15,24 @@ pub const REDRIVEN: &str = "redriven";
 /// Status of one that an operator gave up.
 pub const DROPPED: &str = "dropped";
 
-/// The row for a message that was read, and could not be used.
+/// The row for a message that was read, and could not be used. One that never came over a broker is
+/// written as if it had come from `exchange`, so that it can be tried again like any other.
 pub(crate) fn row(
     at_ms: i64,
     message: &Message,
     raw: Option<&Raw>,
-    reason: Reason,
-    detail: impl AsRef<str>,
+    exchange: Option<String>,
+    refusal: Refusal,
 ) -> ParkedRow {
-    let raw = raw.cloned().unwrap_or_else(|| {
+    // Tried again, it must not bring along what it travelled with: those were settled on their own.
+    let raw = raw.map(|raw| wire::alone(raw, message)).unwrap_or_else(|| {
         wire::encode(&Outgoing {
-            exchange: Topology::exchange_of(&message.source),
+            exchange: exchange.unwrap_or_default(),
             routing_key: wire::kind_of(&message.name, message.version),
             messages: vec![message.clone()],
         })
     });
-    unreadable(at_ms, Some(message.name.clone()), raw, Refusal::new(reason, detail))
+    unreadable(at_ms, Some(message.name.clone()), raw, refusal)
 }
 
 /// The row for a message that could not even be read.
@@ -49,5 +51,37 @@ pub(crate) fn unreadable(
         status: PARKED.to_owned(),
         name,
         raw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::Reason;
+
+    #[test]
+    fn one_of_a_bundle_is_parked_without_the_others() {
+        let message = |n| Message {
+            id: Uuid::from_u128(n),
+            name: "order.placed".to_owned(),
+            version: 1,
+            source: "order".to_owned(),
+            subject: n.to_string(),
+            correlation: "c".to_owned(),
+            causation: None,
+            time_ms: 1,
+            position: Some(1),
+            traceparent: None,
+            body: bytes::Bytes::from_static(b"{}"),
+            outside: false,
+        };
+        let messages = (1..4).map(message).collect();
+        let (exchange, routing_key) = ("quadrille.order".to_owned(), "order.placed.v1".to_owned());
+        let bundle = wire::encode(&Outgoing { exchange, routing_key, messages });
+        let parked =
+            row(0, &message(2), Some(&bundle), None, Refusal::new(Reason::Rejected, "why")).raw;
+        assert_eq!(parked.exchange, "quadrille.order", "or it would not be believed again");
+        let again = wire::decode(&parked, 0);
+        assert_eq!(again, [Ok(message(2))]);
     }
 }

@@ -1,6 +1,8 @@
 //! The loop of one service: receive, decide, commit, publish, acknowledge.
+mod patrol;
+
 use crate::adapter::Caller;
-use crate::admit::Reason;
+use crate::admit::{Reason, Refusal};
 use crate::broker::{Broker, Delivery};
 use crate::calls::Calls;
 use crate::clock::Clock;
@@ -12,7 +14,7 @@ use crate::outbox::Outbox;
 use crate::park;
 use crate::retry::Backoff;
 use crate::store::{InboxRow, ParkedRow, Store, StoreError, Wanted};
-use quadrille_core::Service;
+use quadrille_core::{Messages, Service};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,26 +25,8 @@ use uuid::Uuid;
 /// Messages in one unit of work, if nobody says otherwise: past 256 nothing is gained.
 pub const BATCH_MAX: usize = 256;
 
-/// How often rows are looked through for work whose process died: timers, requests, unpublished events.
-const PATROL: Duration = Duration::from_secs(1);
-
 /// How long the store may wait to be told that events were confirmed: the next commit says it too.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
-
-/// How often the rows are counted for metrics, and old ones purged.
-const CENSUS: Duration = Duration::from_secs(5);
-
-/// Work claimed from rows stays with the claimer for so long.
-const DUE_LEASE_MS: i64 = 30_000;
-
-/// A commit whose events nobody saw confirmed for so long is published again.
-const UNCONFIRMED_AGE_MS: i64 = 5_000;
-
-/// Inbox rows are kept for a week: longer than any queue should hold a message.
-const INBOX_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-
-/// Rows purged at one time.
-const PURGE_MAX: u32 = 1_000;
 
 /// Deliveries tried alone this often, each time killing the process, are parked.
 const ATTEMPTS_MAX: u32 = 3;
@@ -221,7 +205,10 @@ impl<S: Service> Processor<S> {
                 n if n <= ATTEMPTS_MAX => {
                     self.unit_of_work(Work::of([Ok(input)])).await?;
                 }
-                n => unreadable.push(self.given_up(&input, n)),
+                n => {
+                    let why = format!("it was begun {n} times, and each time the process ended");
+                    unreadable.push(self.given_up(&input, Reason::RepeatedlyFailed, why));
+                }
             }
         }
         Ok(together)
@@ -238,14 +225,14 @@ impl<S: Service> Processor<S> {
         self.store.count_attempts(&begun).await
     }
 
-    fn given_up(&self, input: &Input<S>, attempts: u32) -> Unreadable {
-        let why = format!("it was begun {attempts} times, and each time the process ended");
-        let reason = Reason::RepeatedlyFailed;
+    /// To be parked instead of tried once more.
+    fn given_up(&self, input: &Input<S>, reason: Reason, why: String) -> Unreadable {
+        let refusal = Refusal::new(reason, why);
+        let exchange = intake::exchange(input.typed.descriptor());
         let now_ms = self.clock.now_ms();
-        let row = park::row(now_ms, &input.message, input.raw.as_ref(), reason, why);
-        let row = Box::new(row);
+        let row = park::row(now_ms, &input.message, input.raw.as_ref(), exchange, refusal);
         let inbox = InboxRow { id: input.inbox_id, hash: input.hash };
-        Unreadable { inbox, reason, row, redriven: None }
+        Unreadable { inbox, reason, row: Box::new(row), redriven: input.source.redriven() }
     }
 
     async fn answers(&mut self, first: Input<S>) -> Result<(), StoreError> {
@@ -259,7 +246,7 @@ impl<S: Service> Processor<S> {
     }
 
     /// Decides and commits, as often as it takes; then publishes.
-    async fn unit_of_work(&mut self, work: Work<S>) -> Result<(), StoreError> {
+    async fn unit_of_work(&mut self, mut work: Work<S>) -> Result<(), StoreError> {
         let (mut conflict, mut away) = (Backoff::conflict(), Backoff::away());
         loop {
             let confirmed = self.outbox.confirmed().take();
@@ -275,8 +262,15 @@ impl<S: Service> Processor<S> {
                         StoreError::Conflict { .. } if conflict.tries() < CONFLICTS_MAX => {
                             conflict.pause(&*self.clock).await;
                         }
-                        StoreError::Conflict { .. } if work.inputs.len() > 1 => {
+                        StoreError::Conflict { .. } | StoreError::Refused { .. }
+                            if work.inputs.len() > 1 =>
+                        {
                             return self.one_by_one(work).await;
+                        }
+                        StoreError::Refused { .. } if work.inputs.len() == 1 => {
+                            let why = error.to_string();
+                            let row = self.given_up(&work.inputs[0], Reason::Unstorable, why);
+                            work = Work::of([Err(row)]);
                         }
                         error => self.store_failed(error, &mut away).await?,
                     }
@@ -324,18 +318,15 @@ impl<S: Service> Processor<S> {
         Ok(())
     }
 
-    fn patrol_within(&mut self, ms: i64) {
-        let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-        self.next_patrol = self.next_patrol.min(Instant::now() + wait.min(PATROL));
-    }
-
     /// Waits for a store that is away; a broken one ends the service.
     async fn store_failed(
         &mut self,
         error: StoreError,
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
-        if matches!(error, StoreError::Broken { .. }) || self.stop.is_cancelled() {
+        if matches!(error, StoreError::Broken { .. } | StoreError::Refused { .. })
+            || self.stop.is_cancelled()
+        {
             return Err(error);
         }
         self.health.store(false);
@@ -343,57 +334,6 @@ impl<S: Service> Processor<S> {
             tracing::warn!(service = S::NAME, %error, "the store does not answer; will try until it does");
         }
         backoff.pause(&*self.clock).await;
-        Ok(())
-    }
-
-    /// Work that waits in rows: timers, expired and redriven messages, requests, unpublished events.
-    async fn patrol(&mut self) -> Result<(), StoreError> {
-        if self.flush_by.take().is_some() {
-            // Nothing else was committed since: tell the store alone what the broker has.
-            self.unit_of_work(Work::of([])).await?;
-        }
-        if self.next_patrol > Instant::now() {
-            return Ok(());
-        }
-        self.next_patrol = Instant::now() + PATROL;
-        match self.look_through().await {
-            Ok(()) => self.patrol_backoff = Backoff::away(),
-            Err(error) => {
-                let mut backoff = self.patrol_backoff;
-                self.store_failed(error, &mut backoff).await?;
-                self.patrol_backoff = backoff;
-            }
-        }
-        Ok(())
-    }
-
-    async fn look_through(&mut self) -> Result<(), StoreError> {
-        let limit = u32::try_from(self.batch_max).expect("at most 256");
-        let due = self.store.due(limit, DUE_LEASE_MS).await?;
-        if !due.is_empty() {
-            let now_ms = self.clock.now_ms();
-            let work = Work::of(due.into_iter().flat_map(|due| intake::due::<S>(due, now_ms)));
-            self.unit_of_work(work).await?;
-        }
-        self.calls.work().await?;
-        // What an earlier life committed and did not see confirmed goes out at once.
-        let age_ms = if self.first_patrol { 0 } else { UNCONFIRMED_AGE_MS };
-        self.outbox.sweep(age_ms).await?;
-        if self.first_patrol || self.next_census <= Instant::now() {
-            self.next_census = Instant::now() + CENSUS;
-            let census = self.store.census().await?;
-            self.metrics.census(S::NAME, &census);
-            self.health.outbox_age_ms(census.oldest_unconfirmed_ms);
-            if census.overdue > 0 {
-                let overdue = census.overdue;
-                tracing::warn!(service = S::NAME, overdue, "entities should have moved on");
-            }
-            self.store.purge(INBOX_KEPT_MS, PURGE_MAX).await?;
-        }
-        self.first_patrol = false;
-        if let Some(ms) = self.store.next_due_in_ms().await? {
-            self.patrol_within(ms);
-        }
         Ok(())
     }
 

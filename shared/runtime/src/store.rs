@@ -15,6 +15,9 @@ pub enum StoreError {
     /// Somebody else was first (version, inbox, deadlock): nothing was committed; try the whole unit again at once.
     #[error("{attempted}: somebody else was first ({why})")]
     Conflict { attempted: String, why: String },
+    /// A value that this store can never hold: whatever it belongs to must be kept out.
+    #[error("{attempted}: the store refuses a value ({why})")]
+    Refused { attempted: String, why: String },
     /// What is stored is not what was written, or the schema is of another version: nobody may go on.
     #[error("{attempted}: the store is broken ({why})")]
     Broken { attempted: String, why: String },
@@ -187,6 +190,7 @@ pub struct Changes {
 impl Changes {
     pub fn is_empty(&self) -> bool {
         self.inbox.is_empty()
+            && self.entities.is_empty()
             && self.journal.is_empty()
             && self.timers.is_empty()
             && self.cancelled_timers.is_empty()

@@ -7,8 +7,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "postgres/refusals.rs"]
+mod refusals;
 #[path = "postgres/server.rs"]
 mod server;
+#[path = "postgres/steps.rs"]
+mod steps;
 #[path = "postgres/trouble.rs"]
 mod trouble;
 

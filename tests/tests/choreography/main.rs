@@ -4,11 +4,14 @@ mod bugs;
 
 use quadrille::check::{Options, Summary, check};
 use quadrille::choreography::{PARTICIPANTS, scopes, states};
-use quadrille_check::{Network, variants};
-use quadrille_core::{Fault, Wiring};
+use quadrille_check::{Network, graph, sequence, variants};
+use quadrille_contracts::OrderPlace;
+use quadrille_core::{Cx, Event, Fault, UnitOfWork, Verdict, Wiring};
+use quadrille_order::{DEADLINE, Order};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 use std::{env, fs};
 
 /// Explored once, for all tests of this file.
@@ -141,6 +144,9 @@ fn received_stock_doubles_without_an_inbox() {
     let report = scope.explore(scope.choreography(), Network::Twice { most: 1 });
     let path =
         report.faults.get("stock is not conserved").expect("strike this test, and the inbox");
+    let arrow = "  outside->>inventory: stock.receive (A)\n";
+    let participants = "  participant outside\n  participant inventory\n";
+    assert_eq!(sequence(path), ["sequenceDiagram\n", participants, arrow, arrow].concat());
     let steps: Vec<_> = path.iter().map(ToString::to_string).collect();
     assert_eq!(
         steps,
@@ -159,6 +165,32 @@ fn only_one_scope_can_be_asked_for() {
     let none = Options { scope: Some("99".to_owned()), ..Options::default() };
     let why = check(&none).expect_err("it does not exist").to_string();
     assert!(why.starts_with("there is no scope \"99\": pass one of 1, 2, 2b,"), "{why}");
+}
+
+/// To the explorer all timers are alike, so how long they take is looked at here.
+#[test]
+fn the_customer_may_say_how_long_to_wait_for_a_decision() {
+    for (asked, wait) in [(None, DEADLINE), (Some(5_000), Duration::from_secs(5))] {
+        let place = OrderPlace { decide_within_ms: asked, ..OrderPlace::example() };
+        let mut unit = UnitOfWork::<Order>::default();
+        unit.load(place.order, Order::Unseen);
+        let (verdict, effects) = unit.decide(place.into(), &Cx::default());
+        let waits: Vec<_> = effects.scheduled.iter().map(|(after, _)| *after).collect();
+        assert_eq!((verdict, waits), (Verdict::Accept, vec![wait]));
+    }
+}
+
+#[test]
+fn the_graph_shows_everybody_and_the_outside() {
+    let graph = graph(PARTICIPANTS);
+    for arrow in [
+        "  outside -->|order.place<br/>order.cancel| order\n",
+        "  order -->|order.deadline| order\n",
+        "  shipping -->|carrier.book| carrier\n",
+        "  payment -->|payment.undo_refused| outside\n",
+    ] {
+        assert!(graph.contains(arrow), "{arrow}{graph}");
+    }
 }
 
 #[test]

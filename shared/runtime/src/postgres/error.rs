@@ -21,6 +21,7 @@ pub(super) fn of(attempted: &str, error: &Error) -> StoreError {
     match verdict(code) {
         Verdict::Later => StoreError::Down { attempted, why },
         Verdict::Again => StoreError::Conflict { attempted, why },
+        Verdict::Never => StoreError::Refused { attempted, why },
         Verdict::Stop(remedy) => StoreError::Broken { attempted, why: format!("{why}: {remedy}") },
     }
 }
@@ -52,6 +53,7 @@ pub(super) fn broken(attempted: &str, why: impl Into<String>) -> StoreError {
 enum Verdict {
     Later,
     Again,
+    Never,
     /// With the remedy.
     Stop(&'static str),
 }
@@ -72,7 +74,7 @@ fn verdict(code: &SqlState) -> Verdict {
             "08" | "53" | "57" | "58" => Verdict::Later,
             "40" => Verdict::Again,
             "28" => Verdict::Stop("correct user and password in the URL of the store"),
-            "22" | "23" | "54" => Verdict::Stop("this value cannot be stored, now or later"),
+            "22" | "23" | "54" => Verdict::Never,
             "3F" | "42" => Verdict::Stop("grant the role what is missing, or run the migration"),
             _ => Verdict::Stop("look into the log of the server"),
         },
