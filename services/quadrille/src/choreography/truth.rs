@@ -21,7 +21,7 @@ pub struct Truth {
 }
 
 /// Everything that is known about one order, in one place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Facts {
     pub order: Order,
     pub stock: Record,
@@ -166,7 +166,7 @@ impl Truth {
         must(!f.voided || (f.held && captured == 0), "voided what was not merely held")
     }
 
-    fn all_or_nothing(&self, f: &Facts) -> Result<(), String> {
+    pub(crate) fn all_or_nothing(&self, f: &Facts) -> Result<(), String> {
         let whole = match &f.order {
             Order::Completed => f.is_all() && f.captured_minor > 0 && f.refunded_minor == 0,
             Order::Cancelled => f.is_nothing() && !f.is_any_money_open(),
@@ -193,7 +193,7 @@ impl Truth {
     }
 }
 
-fn goods_and_money_agree(f: &Facts, total_minor: u64) -> Result<(), String> {
+pub(crate) fn goods_and_money_agree(f: &Facts, total_minor: u64) -> Result<(), String> {
     let paid = f.captured_minor == total_minor && f.refunded_minor == 0;
     must(!f.is_shipped() || paid, "shipped and not paid")?;
     must(!f.is_shipped() || !f.is_cancelled(), "shipped and cancelled")?;
@@ -202,7 +202,7 @@ fn goods_and_money_agree(f: &Facts, total_minor: u64) -> Result<(), String> {
 }
 
 /// Not some time later: whoever hears that it is closed may rely on it.
-fn closed_means_settled(f: &Facts) -> Result<(), String> {
+pub(crate) fn closed_means_settled(f: &Facts) -> Result<(), String> {
     must(f.order != Order::Completed || f.is_all(), "completed too early")?;
     must(f.order != Order::Cancelled || f.is_nothing(), "closed too early")?;
     must(f.order != Order::Rejected || f.is_unheard_of(), "rejected after it was placed")

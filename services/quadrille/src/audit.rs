@@ -1,0 +1,155 @@
+//! `quadrille audit`: what must be true of all that happened, checked from the journals alone.
+//!
+//! It only reads, works on any store, and may run beside the services: then it checks what must be
+//! true at every moment. Once nothing is under way any more it can check the rest too.
+mod book;
+mod replay;
+mod settled;
+
+use crate::everyone::Stores;
+use book::Book;
+use quadrille_inventory::Inventory;
+use quadrille_order::Order;
+use quadrille_payment::Payment;
+use quadrille_runtime::store::StoreError;
+use quadrille_shipping::Shipment;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How much to check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// True if nothing is under way any more: also what need only be true then.
+    pub settled: bool,
+}
+
+/// What was checked, and what was wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Each invariant, and of how many things it was checked.
+    pub checked: Vec<(&'static str, u64)>,
+    pub violations: Vec<Violation>,
+}
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    pub invariant: &'static str,
+    /// The order, SKU, message or journal that it is about.
+    pub subject: String,
+    pub what: String,
+}
+
+/// Violations shown; more of them say nothing new.
+const SHOWN_MAX: usize = 50;
+
+/// Checks all journals.
+///
+/// # Errors
+/// If a store cannot be read. What is wrong in what was read is in the report.
+pub async fn audit(stores: &Stores, audit: Audit) -> Result<Report, StoreError> {
+    let mut book = Book::default();
+    // Whoever relies on another is read before it: so nobody is seen ahead of whom he heard.
+    replay::journal::<Order>(stores, &mut book).await?;
+    replay::journal::<Inventory>(stores, &mut book).await?;
+    replay::journal::<Shipment>(stores, &mut book).await?;
+    replay::journal::<Payment>(stores, &mut book).await?;
+    book.later_published(stores).await?;
+    book.causes_are_published();
+    book.orders_agree();
+    book.stock_is_conserved();
+    if audit.settled {
+        settled::check(stores, &mut book).await?;
+    }
+    Ok(book.findings.report())
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (invariant, count) in &self.checked {
+            let wrong = self.violations.iter().filter(|v| v.invariant == *invariant).count();
+            let verdict = if wrong == 0 { "ok".to_owned() } else { format!("{wrong} WRONG") };
+            writeln!(f, "  {verdict:>8}  {invariant} ({count} checked)")?;
+        }
+        for Violation { invariant, subject, what } in self.violations.iter().take(SHOWN_MAX) {
+            writeln!(f, "wrong: {subject}: {what} [{invariant}]")?;
+        }
+        match self.violations.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
+        }
+    }
+}
+
+/// The report while it is written.
+#[derive(Debug, Default)]
+struct Findings {
+    checked: BTreeMap<usize, u64>,
+    violations: Vec<Violation>,
+}
+
+/// The invariants, in the order in which they are shown.
+const INVARIANTS: [&str; 12] = [
+    DENSE,
+    PATH,
+    ABSORBED,
+    ONCE,
+    CAUSE,
+    STOCK,
+    MONEY,
+    AGREE,
+    WHOLE,
+    HEARD,
+    CONFIRMED,
+    NOTHING_LEFT,
+];
+const DENSE: &str = "the positions of a journal have no gap";
+const PATH: &str = "every step is what the service answers to its cause, played again";
+const ABSORBED: &str = "what has ended does not change any more";
+const ONCE: &str = "a message has its effect once";
+const CAUSE: &str = "what was consumed was published before, in the same conversation";
+const STOCK: &str = "units received = available + reserved + issued";
+const MONEY: &str = "money is taken once, in the order's amount, and given back whole or not";
+const AGREE: &str = "goods, money and parcel of an order agree; closed means settled";
+const WHOLE: &str = "every order has ended: all of it was done, or nothing is left of it";
+const HEARD: &str = "every event was consumed or parked by every service that listens for it";
+const CONFIRMED: &str = "every event is known to be with the broker";
+const NOTHING_LEFT: &str = "no timer, request or deferred message is left";
+
+impl Findings {
+    /// Notes that something was checked, and what was wrong with it.
+    fn check(
+        &mut self,
+        invariant: &'static str,
+        subject: impl fmt::Display,
+        wrong: Option<String>,
+    ) {
+        let place = INVARIANTS.iter().position(|known| *known == invariant);
+        *self.checked.entry(place.expect("all invariants are listed")).or_default() += 1;
+        if let Some(what) = wrong {
+            self.violations.push(Violation { invariant, subject: subject.to_string(), what });
+        }
+    }
+
+    fn must(
+        &mut self,
+        invariant: &'static str,
+        subject: impl fmt::Display,
+        truth: bool,
+        otherwise: impl FnOnce() -> String,
+    ) {
+        self.check(invariant, subject, (!truth).then(otherwise));
+    }
+
+    fn report(self) -> Report {
+        let checked = self.checked.into_iter().map(|(place, count)| (INVARIANTS[place], count));
+        Report { checked: checked.collect(), violations: self.violations }
+    }
+}
