@@ -4,5 +4,7 @@
 
 #[path = "e2e/crash_loop.rs"]
 mod crash_loop;
+#[path = "e2e/deadlines.rs"]
+mod deadlines;
 #[path = "e2e/stories.rs"]
 mod stories;
