@@ -5,7 +5,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 use crate::wire;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
@@ -138,7 +138,7 @@ impl Outbox {
     }
 }
 
-/// True if every message is with the broker.
+/// True if every message is with the broker, or was returned and nobody has to hear it.
 async fn send(
     service: &'static str,
     broker: &dyn Broker,
@@ -148,10 +148,15 @@ async fn send(
     let all: usize = batch.iter().map(|outgoing| outgoing.messages.len()).sum();
     match broker.publish(batch).await {
         Ok(answer) => {
-            let returned = answer.unroutable.len() + answer.refused.len();
+            // Nobody has to listen to what is said to the outside: that no queue takes it is no
+            // fault, and to repeat it for ever, with its whole commit, would be one.
+            let said = batch.iter().flat_map(|outgoing| &outgoing.messages);
+            let outside: HashSet<_> = said.filter(|m| m.outside).map(|m| m.id).collect();
+            let missed = answer.unroutable.iter().filter(|id| !outside.contains(id)).count();
+            let returned = missed + answer.refused.len();
             metrics.published(service, all - returned.min(all), returned);
             if returned > 0 {
-                let (unroutable, refused) = (answer.unroutable.len(), answer.refused.len());
+                let (unroutable, refused) = (missed, answer.refused.len());
                 let keys: Vec<_> = batch.iter().map(|o| o.routing_key.as_str()).collect();
                 tracing::warn!(
                     service,
