@@ -6,8 +6,8 @@ use quadrille_order::Order;
 use quadrille_payment::Payment;
 use quadrille_runtime::adapter::Caller;
 use quadrille_runtime::entry::Failed;
-use quadrille_runtime::platform::{OpenError, Platform};
-use quadrille_runtime::store::{Store, StoreError};
+use quadrille_runtime::platform::{OpenError, Platform, RunError};
+use quadrille_runtime::store::Store;
 use quadrille_shipping::Shipment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub type Stores = BTreeMap<&'static str, Arc<dyn Store>>;
 /// All services, running.
 #[derive(Debug)]
 pub struct Everyone {
-    running: JoinSet<Result<(), StoreError>>,
+    running: JoinSet<Result<(), RunError>>,
     stop: CancellationToken,
 }
 

@@ -94,7 +94,9 @@ pub fn process<F: Future<Output = Result<(), Failed>>>(
 
 /// Logs go to standard error, so that standard output is for answers.
 fn log(config: &Config) -> Result<(), Failed> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| {
+    // lapin writes bodies of returned messages into its log; what matters of it we say ourselves.
+    let quiet = if config.log.contains("lapin") { "" } else { ",lapin=off" };
+    let filter = EnvFilter::try_new(format!("{}{quiet}", config.log)).map_err(|error| {
         let why = format!("is not a filter such as info ({error})");
         Failed::config(ConfigError::Bad { variable: "QUADRILLE_LOG".to_owned(), why })
     })?;

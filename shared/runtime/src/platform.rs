@@ -30,6 +30,15 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// Why a service ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The surroundings of all services in one process.
 pub struct Platform {
     config: Config,
@@ -47,22 +56,19 @@ impl std::fmt::Debug for Platform {
 }
 
 impl Platform {
-    /// Opens the broker; `name` is what it shows for our connections.
+    /// Opens the broker for whoever asks here (services connect for themselves); `name` is what it shows for us.
     pub async fn open(config: Config, name: &str) -> Result<Self, OpenError> {
         if let Some(data) = &config.data {
             let path = data.display().to_string();
             std::fs::create_dir_all(data).map_err(|source| OpenError::Folder { path, source })?;
         }
-        let (broker, local): (Arc<dyn Broker>, _) = match (&config.amqp_url, &config.data) {
-            (Some(url), _) => (Arc::new(Amqp::new(&AmqpConfig::new(url.expose(), name))?), None),
-            (None, data) => {
-                let local = Arc::new(match data {
-                    Some(data) => Local::durable(&data.join("broker.sqlite"))?,
-                    None => Local::in_memory(),
-                });
-                (local.clone(), Some(local))
-            }
+        let local = match (&config.amqp_url, &config.data) {
+            (Some(_), _) => None,
+            (None, Some(data)) => Some(Local::durable(&data.join("broker.sqlite"))?),
+            (None, None) => Some(Local::in_memory()),
         };
+        let broker = connect(&config, local.as_ref(), name)?;
+        let local = local.map(Arc::new);
         Ok(Self { config, broker, local, metrics: Arc::default(), health: Mutex::default() })
     }
 
@@ -77,11 +83,13 @@ impl Platform {
         store: Arc<dyn Store>,
         caller: Option<Arc<dyn Caller<S>>>,
         stop: CancellationToken,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), RunError> {
+        // Connections of its own: what breaks those of one service leaves the others alone.
+        let broker = connect(&self.config, self.local.as_deref(), S::NAME)?;
         let health = Arc::new(Health::default());
         self.health.lock().expect("nobody panics with it").push((S::NAME, health.clone()));
         let parts = Parts {
-            broker: self.broker.clone(),
+            broker: broker.clone(),
             store,
             clock: Arc::new(SystemClock),
             caller,
@@ -90,7 +98,9 @@ impl Platform {
             batch_max: self.config.batch_max,
             bundling: self.config.bundling,
         };
-        processor::run::<S>(parts, stop).await
+        let ended = processor::run::<S>(parts, stop).await;
+        broker.close().await;
+        Ok(ended?)
     }
 
     pub fn config(&self) -> &Config {
@@ -111,10 +121,22 @@ impl Platform {
         let all = self.health.lock().expect("nobody panics with it");
         all.iter().map(|(service, health)| health.readiness(service)).collect()
     }
-    /// Ends the connections to the broker.
+    /// Ends our own connections to the broker.
     pub async fn close(&self) {
         self.broker.close().await;
     }
+}
+
+fn connect(
+    config: &Config,
+    local: Option<&Local>,
+    name: &str,
+) -> Result<Arc<dyn Broker>, BrokerError> {
+    Ok(match (&config.amqp_url, local) {
+        (Some(url), _) => Arc::new(Amqp::new(&AmqpConfig::new(url.expose(), name))?),
+        (None, Some(local)) => Arc::new(local.connect()),
+        (None, None) => unreachable!("without a URL the embedded broker was opened"),
+    })
 }
 
 /// Opens the store of one service, as its own process or an operator's command does.

@@ -63,7 +63,7 @@ pub struct JournalRow {
     pub traceparent: Option<String>,
     /// The state after, JSON.
     pub state: Bytes,
-    /// The messages published by this transition, as a JSON array of [`crate::journal::Published`]; empty bytes if none.
+    /// The messages published by this transition, as `journal.rs` writes them; empty bytes if none.
     pub published: Bytes,
 }
 
@@ -251,7 +251,8 @@ pub trait Store: Send + Sync {
     /// Opens a unit of work. Dropping it changes nothing.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 
-    /// Work whose time has come by the store's clock, at most `limit`, not handed out again before `lease_ms` have passed.
+    /// Work whose time has come by the store's clock, at most `limit`; not handed out again before
+    /// `lease_ms` have passed.
     async fn due(&self, limit: u32, lease_ms: i64) -> Result<Vec<Due>, StoreError>;
 
     /// Milliseconds until the next timer or deadline of a deferred message, 0 or less if one is due already;
