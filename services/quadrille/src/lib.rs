@@ -3,4 +3,8 @@ pub mod audit;
 pub mod check;
 pub mod choreography;
 pub mod everyone;
+pub mod history;
+pub mod picture;
+pub mod screen;
+pub mod timeline;
 pub mod up;

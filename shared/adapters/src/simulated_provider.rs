@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 /// `tok_slow` and `tok_busy` answer in this attempt, not sooner.
 pub const ANSWERS_IN_ATTEMPT: u32 = 3;
+/// `tok_late` says nothing about a hold before it is asked for so long.
+pub const LATE_AFTER: Duration = Duration::from_millis(1_200);
 /// How long `tok_busy` asks us to wait.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 
@@ -22,6 +24,7 @@ const BUSY_FOR: Duration = Duration::from_secs(1);
 /// | `tok_declined` | the money is not to be had |
 /// | `tok_capture_fails` | the money is held, and cannot be taken |
 /// | `tok_silent` | nobody ever answers whether the money is held; it is not |
+/// | `tok_late` | the money is held at once, and nobody says so for more than a second |
 /// | `tok_slow` | each request is done at once, and answered in the third attempt |
 /// | `tok_busy` | each request is done in the third attempt; before, we are asked to wait |
 /// | `tok_undo_refused_once` | void and refund are refused, until a person asks again |
@@ -55,6 +58,7 @@ enum Script {
     Declined,
     CaptureFails,
     Silent,
+    Late,
     Slow,
     Busy,
     UndoRefusedOnce,
@@ -63,11 +67,12 @@ enum Script {
 use Script::*;
 
 /// The name after `tok_` in a token, and after `sim_` in a reference.
-const SCRIPTS: [(&str, Script); 8] = [
+const SCRIPTS: [(&str, Script); 9] = [
     ("visa", Works),
     ("declined", Declined),
     ("capture_fails", CaptureFails),
     ("silent", Silent),
+    ("late", Late),
     ("slow", Slow),
     ("busy", Busy),
     ("undo_refused_once", UndoRefusedOnce),
@@ -122,6 +127,11 @@ impl Caller<Payment> for SimulatedProvider {
         let (effect, answer) = answer(&request, script);
         if let Some(effect) = effect {
             self.note(order, call.key, effect, amount);
+        }
+        let holding = matches!(request, Requests::ProviderAuthorize(_));
+        if script == Late && holding && call.age < LATE_AFTER {
+            let why = "it is late, as its token says".to_owned();
+            return Err(CallError::Unknown { attempted, why });
         }
         if script == Slow && early {
             let why = "it is slow, as its token says".to_owned();

@@ -45,6 +45,7 @@ async fn each_token_does_what_the_table_says() {
     for (token, captured, attempts) in [
         ("tok_visa", true, 1),
         ("tok_capture_fails", false, 1),
+        ("tok_late", true, 1),
         ("tok_slow", true, ANSWERS_IN_ATTEMPT),
         ("tok_busy", true, ANSWERS_IN_ATTEMPT),
         ("tok_undo_refused_once", true, 1),
@@ -67,6 +68,15 @@ async fn each_token_does_what_the_table_says() {
         assert_eq!(ledger.account(order), account, "{token}");
         assert_eq!(ledger.accounts(), [(order, account)]);
     }
+}
+
+#[tokio::test]
+async fn a_late_token_says_nothing_of_its_hold_for_more_than_a_second() {
+    let provider = SimulatedProvider::default();
+    // An attempt begins each second.
+    let (answer, took) = work(&provider, authorize(OrderId(Uuid::new_v4()), "tok_late")).await;
+    assert!(matches!(answer, Some(Consumes::ProviderAuthorized(_))), "{answer:?}");
+    assert_eq!(took, 2);
 }
 
 #[tokio::test]

@@ -129,6 +129,9 @@ pub struct Flags {
     /// Address for /livez, /readyz and /metrics [variable: QUADRILLE_HTTP; default: off]
     #[arg(long, value_name = "ADDRESS", global = true)]
     pub http: Option<SocketAddr>,
+    /// What is logged if QUADRILLE_LOG does not say; none: `info`.
+    #[arg(skip)]
+    pub log: Option<&'static str>,
 }
 
 impl Config {
@@ -169,7 +172,7 @@ impl Config {
             http: parsed(&vars, "QUADRILLE_HTTP", "must be an address such as 127.0.0.1:8080")?,
             batch_max: batch_max(&vars)?,
             bundling: word(&vars, "QUADRILLE_BUNDLING", ["off", "on"])? == 1,
-            log: plain("QUADRILLE_LOG").unwrap_or_else(|| "info".to_owned()),
+            log: plain("QUADRILLE_LOG").unwrap_or_else(|| flags.log.unwrap_or("info").to_owned()),
             log_json: word(&vars, "QUADRILLE_LOG_FORMAT", ["text", "json"])? == 1,
             payment_url: plain("QUADRILLE_PAYMENT_URL"),
             payment_key: secret(&vars, "QUADRILLE_PAYMENT_KEY")?,

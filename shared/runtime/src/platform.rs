@@ -150,6 +150,18 @@ pub async fn open_store(config: &Config, service: &str) -> Result<Arc<dyn Store>
     })
 }
 
+/// The same to look at it only, whether its service is running or not: makes and changes nothing
+/// in a folder. A server's schema is brought to this version.
+pub async fn open_store_read_only(
+    config: &Config,
+    service: &str,
+) -> Result<Arc<dyn Store>, OpenError> {
+    match (&config.postgres_url, &config.data) {
+        (None, Some(data)) => Ok(Arc::new(Sqlite::open_read_only(file(data, service))?)),
+        _ => open_store(config, service).await,
+    }
+}
+
 fn file(data: &Path, service: &str) -> std::path::PathBuf {
     data.join(format!("{service}.sqlite"))
 }
