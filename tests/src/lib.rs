@@ -1,6 +1,6 @@
 //! What the tests of the whole system share: real servers, our own programs and foreign clients.
 
 pub mod clients;
-pub mod keeper;
 pub mod process;
-pub mod servers;
+
+pub use quadrille_harness::{keeper, servers};

@@ -1,4 +1,5 @@
 //! The command line as a library: everything in one process, and what operators need.
+pub mod bench;
 pub mod check;
 pub mod choreography;
 pub mod everyone;
