@@ -1,5 +1,6 @@
 //! The command line as a library: everything in one process, and what operators need.
 pub mod audit;
+pub mod bench;
 pub mod check;
 pub mod choreography;
 pub mod everyone;

@@ -1,6 +1,6 @@
 //! The command line.
 use clap::{Parser, Subcommand};
-use quadrille::up;
+use quadrille::{bench, up};
 use quadrille_runtime::config::Flags;
 use quadrille_runtime::entry;
 use std::process::ExitCode;
@@ -24,11 +24,16 @@ struct Cli {
 enum Command {
     /// Runs all services in one process until Ctrl-C.
     Up,
+    /// Measures rate, latency and cost beside a naive form and one without logic.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let Cli { flags, command } = Cli::parse();
     match command {
         Command::Up => entry::process(&flags, |config| Ok(up::up(config))),
+        Command::Bench(options) => {
+            entry::process(&flags, |config| Ok(bench::bench(config, options)))
+        }
     }
 }

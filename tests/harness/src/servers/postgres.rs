@@ -26,13 +26,11 @@ const STOP: Duration = Duration::from_secs(30);
 /// Where Debian and Ubuntu keep the server's programs, newest first; elsewhere they are on `PATH`.
 const VERSIONS: std::ops::RangeInclusive<u32> = 13..=30;
 
-/// `fsync` off is safe for what is tested here: the pages of a killed server stay in the kernel,
-/// and only a power cut would lose them. `mmap` leaves nothing in `/dev/shm` when it is killed.
-const SETTINGS: [&str; 8] = [
+/// `mmap` leaves nothing in `/dev/shm` when it is killed.
+const SETTINGS: [&str; 7] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "max_connections=200",
-    "fsync=off",
     "dynamic_shared_memory_type=mmap",
     "timezone=UTC",
     "log_timezone=UTC",
@@ -57,11 +55,23 @@ pub struct Postgres {
     /// Who runs it when the tests run as root, which PostgreSQL refuses to.
     user: Option<(u32, u32)>,
     databases: AtomicU32,
+    /// `off` is safe for tests: the pages of a killed server stay in the kernel, and only a power
+    /// cut would lose them. Whoever measures wants it on.
+    fsync: &'static str,
 }
 
 impl Postgres {
     /// Makes a cluster and starts a server on it; about 1.5 s.
     pub fn start() -> Result<Postgres> {
+        Self::start_with("fsync=off")
+    }
+
+    /// The same with every commit on the disk, as in production.
+    pub fn start_durable() -> Result<Postgres> {
+        Self::start_with("fsync=on")
+    }
+
+    fn start_with(fsync: &'static str) -> Result<Postgres> {
         let folders: Vec<PathBuf> = VERSIONS
             .rev()
             .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
@@ -70,7 +80,8 @@ impl Postgres {
         let programs = initdb.parent().context("initdb has no folder")?.to_owned();
         let user = if geteuid().is_root() { Some(server_user()?) } else { None };
         let (server, port) = (Server::new("postgres")?, Port::claim()?);
-        let postgres = Postgres { server, port, programs, user, databases: AtomicU32::new(0) };
+        let databases = AtomicU32::new(0);
+        let postgres = Postgres { server, port, programs, user, databases, fsync };
         postgres.make_cluster()?;
         postgres.launch()?;
         Ok(postgres)
@@ -154,7 +165,8 @@ impl Postgres {
     fn launch(&self) -> Result<()> {
         let mut command = self.command("postgres", Signal::QUIT);
         command.args(["-D", "data", "-p", &self.port.number.to_string()]);
-        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        let settings = SETTINGS.iter().copied().chain([self.fsync]);
+        command.args(settings.flat_map(|setting| ["-c", setting]));
         let mut ready = tool(&self.programs.join("pg_isready"));
         ready.args(["-q", "-t", "1", "-h", "127.0.0.1", "-p", &self.port.number.to_string()]);
         self.server.launch(command, || ready.status().is_ok_and(|status| status.success()))

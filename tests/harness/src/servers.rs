@@ -9,7 +9,7 @@
 //! The calls block their thread, for seconds when they start something; a test may do that.
 //!
 //! ```no_run
-//! use quadrille_tests::servers::{Postgres, RabbitMq};
+//! use quadrille_harness::servers::{Postgres, RabbitMq};
 //!
 //! let broker = RabbitMq::shared().vhost()?; // amqp://guest:guest@127.0.0.1:21807/test-1
 //! let store = Postgres::shared().database()?; // postgres://quadrille@127.0.0.1:21810/test_1

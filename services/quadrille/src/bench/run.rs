@@ -1,0 +1,144 @@
+//! One run: start, warm up, the highest rate, the fixed rate, stop.
+use super::driver::{Closed, Driver};
+use super::fleet::{Fleet, Servers};
+use super::process::{self, Cost};
+use super::raw::PREFIX;
+use super::{Form, Options, Parts};
+use crate::everyone::SERVICES;
+use anyhow::Result;
+use quadrille_runtime::amqp::{Amqp, AmqpConfig};
+use quadrille_runtime::broker::Broker;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Not measured at the begin of the highest rate: until all queues are as full as they stay.
+const RAMP: Duration = Duration::from_secs(1);
+/// How long idle processes are watched.
+const IDLE: Duration = Duration::from_secs(2);
+/// Orders under way while the stores are filled.
+const FILLING: usize = 600;
+
+pub(super) struct Plan<'a> {
+    pub(super) parts: Parts,
+    pub(super) form: Form,
+    pub(super) options: &'a Options,
+    pub(super) story: &'a Path,
+}
+
+/// What one run found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Found {
+    pub(super) orders_per_s: f64,
+    /// Milliseconds from place to closed, at the highest rate and at the fixed one.
+    pub(super) peak_p50_ms: f64,
+    pub(super) peak_p99_ms: f64,
+    pub(super) fixed_p50_ms: f64,
+    pub(super) fixed_p99_ms: f64,
+    /// CPU seconds for 1,000 orders at the highest rate, by process.
+    pub(super) cpu_s: BTreeMap<String, f64>,
+    /// Cores used by each process that has nothing to do, in percent.
+    pub(super) idle_percent: BTreeMap<String, f64>,
+    /// Memory of each process after the highest rate.
+    pub(super) memory_mb: BTreeMap<String, f64>,
+    /// Messages in a unit of work, by service.
+    pub(super) batch: BTreeMap<String, f64>,
+}
+
+impl Plan<'_> {
+    pub(super) async fn run(&self, servers: &mut Servers) -> Result<Found> {
+        let (form, options) = (self.form, self.options);
+        let starting = Fleet::start(servers, self.parts, form, options.together, self.story);
+        let mut fleet = starting.await?;
+        let prefix = if matches!(form, Form::Raw | Form::Naive) { PREFIX } else { "" };
+        let broker: Arc<dyn Broker> = match (fleet.embedded(), &fleet.amqp_url) {
+            (Some(broker), _) => broker,
+            (None, url) => {
+                let url = url.as_deref().unwrap_or_default();
+                Arc::new(Amqp::new(&AmqpConfig::new(url, "bench"))?)
+            }
+        };
+        let driver = Arc::new(Driver::start(broker.clone(), prefix).await?);
+        let done = self.measure(&fleet, &driver).await;
+        fleet.all_alive()?;
+        drop(driver);
+        if fleet.embedded().is_none() {
+            broker.close().await;
+        }
+        done
+    }
+
+    async fn measure(&self, fleet: &Fleet, driver: &Arc<Driver>) -> Result<Found> {
+        let mut found = Found::default();
+        driver.stock(&SERVICES).await?;
+        driver.open_loop(50, Duration::from_secs(1)).await?;
+        self.prefill(driver).await?;
+        let idle = process::costs(&fleet.pids);
+        tokio::time::sleep(IDLE).await;
+        found.idle_percent = difference(&idle, &process::costs(&fleet.pids), IDLE.as_secs_f64());
+        found.idle_percent.values_mut().for_each(|cores| *cores *= 100.0);
+
+        driver.take_closed();
+        let lasting = Duration::from_secs(self.options.seconds.into());
+        let (from, until) = (Instant::now() + RAMP, Instant::now() + RAMP + lasting);
+        let under_way = self.options.under_way as usize;
+        let loading = driver.clone();
+        let load = tokio::spawn(async move { loading.closed_loop(under_way, until).await });
+        tokio::time::sleep_until(from.into()).await;
+        let (before, units_before) = (process::costs(&fleet.pids), fleet.units());
+        tokio::time::sleep_until(until.into()).await;
+        let (after, units_after) = (process::costs(&fleet.pids), fleet.units());
+        load.await??;
+        let all = driver.take_closed();
+        let closed: Vec<_> = all.into_iter().filter(|c| (from..until).contains(&c.at)).collect();
+        found.orders_per_s = closed.len() as f64 / lasting.as_secs_f64();
+        (found.peak_p50_ms, found.peak_p99_ms) = percentiles(&closed);
+        found.cpu_s = difference(&before, &after, closed.len().max(1) as f64 / 1_000.0);
+        found.memory_mb = after.iter().map(|(name, cost)| (name.clone(), memory(cost))).collect();
+        for (service, (units, messages)) in units_after {
+            let (earlier, of) = units_before.get(service).copied().unwrap_or_default();
+            found.batch.insert(service.to_owned(), (messages - of) / (units - earlier).max(1.0));
+        }
+        driver.open_loop(self.options.rate, lasting).await?;
+        (found.fixed_p50_ms, found.fixed_p99_ms) = percentiles(&driver.take_closed());
+        Ok(found)
+    }
+
+    async fn prefill(&self, driver: &Arc<Driver>) -> Result<()> {
+        let began = Instant::now();
+        let mut done = 0;
+        while done < self.options.prefill as usize {
+            driver.closed_loop(FILLING, Instant::now() + Duration::from_secs(5)).await?;
+            done += driver.take_closed().len();
+            eprintln!(
+                "  {done} of {} orders are there, {:?}",
+                self.options.prefill,
+                began.elapsed()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn memory(cost: &Cost) -> f64 {
+    cost.now_mb.max(cost.peak_mb)
+}
+
+fn difference(
+    before: &BTreeMap<String, Cost>,
+    after: &BTreeMap<String, Cost>,
+    by: f64,
+) -> BTreeMap<String, f64> {
+    let cpu = |costs: &BTreeMap<String, Cost>, name: &str| costs.get(name).map_or(0.0, |c| c.cpu_s);
+    after.keys().map(|name| (name.clone(), (cpu(after, name) - cpu(before, name)) / by)).collect()
+}
+
+/// The median and the 99th of a hundred, in milliseconds; 0 if nothing was closed.
+fn percentiles(closed: &[Closed]) -> (f64, f64) {
+    let mut all: Vec<f64> = closed.iter().map(|c| c.after.as_secs_f64() * 1_000.0).collect();
+    all.sort_by(f64::total_cmp);
+    let at = |part: f64| all.get((all.len() as f64 * part) as usize).copied().unwrap_or(0.0);
+    (at(0.5), at(0.99))
+}
