@@ -83,10 +83,13 @@ impl Letter {
     }
 }
 
+/// Boxed: a channel is large.
+type Open = Box<(Connection, Channel)>;
+
 /// A connection to whatever broker the stage has, made again when it breaks.
 pub(crate) enum Sender {
     Local(Arc<Local>),
-    Amqp { url: String, open: Mutex<Option<(Connection, Channel)>> },
+    Amqp { url: String, open: Mutex<Option<Open>> },
 }
 
 impl std::fmt::Debug for Sender {
@@ -139,18 +142,14 @@ impl Sender {
     }
 }
 
-async fn over_amqp(
-    url: &str,
-    open: &mut Option<(Connection, Channel)>,
-    letter: &Letter,
-) -> Result<()> {
+async fn over_amqp(url: &str, open: &mut Option<Open>, letter: &Letter) -> Result<()> {
     if open.is_none() {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        *open = Some((connection, channel));
+        *open = Some(Box::new((connection, channel)));
     }
-    let (_, channel) = open.as_ref().expect("just opened");
+    let (_, channel) = &**open.as_ref().expect("just opened");
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let Raw { exchange, routing_key, body, .. } = &letter.raw;
     let (exchange, key) = (exchange.as_str().into(), routing_key.as_str().into());
