@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const RAMP: Duration = Duration::from_secs(1);
 /// How long idle processes are watched.
 const IDLE: Duration = Duration::from_secs(2);
+/// Orders under way in the naive form, which takes one message at a time anyway.
+const NAIVE_UNDER_WAY: usize = 40;
 /// Orders under way while the stores are filled.
 const FILLING: usize = 600;
 
@@ -41,7 +43,9 @@ pub(super) struct Found {
     pub(super) cpu_s: BTreeMap<String, f64>,
     /// Cores used by each process that has nothing to do, in percent.
     pub(super) idle_percent: BTreeMap<String, f64>,
-    /// Memory of each process after the highest rate.
+    /// Memory of each idle process.
+    pub(super) idle_mb: BTreeMap<String, f64>,
+    /// The most memory of each process, after the highest rate.
     pub(super) memory_mb: BTreeMap<String, f64>,
     /// Messages in a unit of work, by service.
     pub(super) batch: BTreeMap<String, f64>,
@@ -77,13 +81,19 @@ impl Plan<'_> {
         self.prefill(driver).await?;
         let idle = process::costs(&fleet.pids);
         tokio::time::sleep(IDLE).await;
-        found.idle_percent = difference(&idle, &process::costs(&fleet.pids), IDLE.as_secs_f64());
+        let still_idle = process::costs(&fleet.pids);
+        found.idle_percent = difference(&idle, &still_idle, IDLE.as_secs_f64());
+        found.idle_mb = of_each(&still_idle, |cost| cost.now_mb);
         found.idle_percent.values_mut().for_each(|cores| *cores *= 100.0);
 
         driver.take_closed();
         let lasting = Duration::from_secs(self.options.seconds.into());
         let (from, until) = (Instant::now() + RAMP, Instant::now() + RAMP + lasting);
-        let under_way = self.options.under_way as usize;
+        let mut under_way = self.options.under_way as usize;
+        if self.form == Form::Naive {
+            // Its queues never grow shorter than this, and more would only be waited for.
+            under_way = under_way.min(NAIVE_UNDER_WAY);
+        }
         let loading = driver.clone();
         let load = tokio::spawn(async move { loading.closed_loop(under_way, until).await });
         tokio::time::sleep_until(from.into()).await;
@@ -96,7 +106,7 @@ impl Plan<'_> {
         found.orders_per_s = closed.len() as f64 / lasting.as_secs_f64();
         (found.peak_p50_ms, found.peak_p99_ms) = percentiles(&closed);
         found.cpu_s = difference(&before, &after, closed.len().max(1) as f64 / 1_000.0);
-        found.memory_mb = after.iter().map(|(name, cost)| (name.clone(), memory(cost))).collect();
+        found.memory_mb = of_each(&after, |cost| cost.peak_mb);
         for (service, (units, messages)) in units_after {
             let (earlier, of) = units_before.get(service).copied().unwrap_or_default();
             found.batch.insert(service.to_owned(), (messages - of) / (units - earlier).max(1.0));
@@ -122,8 +132,8 @@ impl Plan<'_> {
     }
 }
 
-fn memory(cost: &Cost) -> f64 {
-    cost.now_mb.max(cost.peak_mb)
+fn of_each(costs: &BTreeMap<String, Cost>, get: fn(&Cost) -> f64) -> BTreeMap<String, f64> {
+    costs.iter().map(|(name, cost)| (name.clone(), get(cost))).collect()
 }
 
 fn difference(
