@@ -111,7 +111,7 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let summary = self.summary();
         format!(
-            "Medians of {} runs, the forms taking turns. {} orders under way; {} finished before.\n\
+            "Medians of {} runs, the forms taking turns. {} orders under way; filled: {} finished before.\n\
              An order is {} messages handled and {} published.\n{}\n\n\
              What it costs: CPU seconds for 1,000 orders, % of a core and MB when idle, MB at the \
              most,\nmessages in a unit of work.\n{}\n",
@@ -133,6 +133,7 @@ impl Report {
             "messages/s",
             "x naive",
             "x raw",
+            "x ours",
             "p50 / p99 ms",
             &format!("at {}/s", self.rate),
             "x raw",
@@ -148,6 +149,7 @@ impl Report {
                 format!("{:.0}", line.messages_per_s),
                 line.of_naive.map_or(String::new(), |r| format!("{r:.1}")),
                 ratio(line.of_raw),
+                ratio(line.of_ours),
                 format!("{:.0} / {:.0}", m.peak_p50_ms, m.peak_p99_ms),
                 format!("{:.1} / {:.1}", m.fixed_p50_ms, m.fixed_p99_ms),
                 slower.map_or(String::new(), |(p50, p99)| format!("{p50:.2} / {p99:.2}")),
