@@ -230,6 +230,20 @@ impl Stage {
         Ok(self.stores()[service].parked(&filter).await?)
     }
 
+    /// Waits until a service has parked so many messages, and returns the last of them.
+    pub async fn wait_for_parked(&self, service: &str, count: usize) -> Result<ParkedRow> {
+        let until = Instant::now() + SOON;
+        loop {
+            let mut rows = self.parked(service).await?;
+            rows.sort_by_key(|row| row.id);
+            if rows.len() >= count {
+                return rows.pop().context("none was asked for");
+            }
+            let found = rows.len();
+            self.pause(until, || format!("{service} parked {found}, not {count}")).await?;
+        }
+    }
+
     /// Judges everything that happened, once all is at rest: the project's own audit, and whether
     /// what was sent is what arrived. Events that no store waits for may still be on their way, so
     /// it is given a little time to be clean.
@@ -281,6 +295,21 @@ impl Stage {
     /// Lines in the logs of a service that contain `text`, of all its processes that run.
     pub fn logged(&self, service: &str, text: &str) -> Vec<String> {
         self.troupe.logged(service, text)
+    }
+
+    /// How many messages a service's own counters say it has parked for this reason.
+    pub fn counted_as_parked(&mut self, service: &str, reason: &str) -> Result<u64> {
+        let labels = [format!("service=\"{service}\""), format!("reason=\"{reason}\"")];
+        let mut sum = 0;
+        for text in self.troupe.metrics(service)? {
+            let lines =
+                text.lines().filter(|line| line.starts_with("quadrille_dead_letters_total"));
+            for line in lines.filter(|line| labels.iter().all(|label| line.contains(label))) {
+                let number = line.rsplit(' ').next().context("a sample has a value")?;
+                sum += number.parse::<u64>()?;
+            }
+        }
+        Ok(sum)
     }
 
     /// An error if a process has ended that nobody asked to.

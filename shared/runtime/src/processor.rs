@@ -387,5 +387,5 @@ impl<S: Service> Processor<S> {
 fn log_parked<S: Service>(row: &ParkedRow) {
     let ParkedRow { id, reason, pointer, detail, name, .. } = row;
     let (name, pointer) = (name.as_deref().unwrap_or("?"), pointer.as_deref().unwrap_or(""));
-    tracing::warn!(service = S::NAME, parked = %id, message = name, reason, pointer, detail, "parked");
+    tracing::warn!(service = S::NAME, parked = %id, event = name, reason, pointer, detail, "parked");
 }
