@@ -6,11 +6,15 @@ mod book;
 mod replay;
 mod settled;
 
-use crate::everyone::Stores;
+use crate::everyone::{self, Stores};
+use crate::screen::{Output, say, say_json};
+use anyhow::anyhow;
 use book::Book;
 use quadrille_inventory::Inventory;
 use quadrille_order::Order;
 use quadrille_payment::Payment;
+use quadrille_runtime::config::Config;
+use quadrille_runtime::entry::Failed;
 use quadrille_runtime::store::StoreError;
 use quadrille_shipping::Shipment;
 use serde::Serialize;
@@ -44,6 +48,22 @@ pub struct Violation {
 /// Violations shown; more of them say nothing new.
 const SHOWN_MAX: usize = 50;
 
+/// Prints what the audit of all stores finds.
+///
+/// # Errors
+/// If a store cannot be read, or something is not as it must be.
+pub async fn print(config: Config, how: Audit, output: Output) -> Result<(), Failed> {
+    let stores = everyone::look(&config).await?;
+    let report = audit(&stores, how).await;
+    everyone::close(&stores).await;
+    let report = report.map_err(Failed::unavailable)?;
+    match output {
+        Output::Json => say_json(&report)?,
+        Output::Text => say(&report)?,
+    }
+    report.verdict()
+}
+
 /// Checks all journals.
 ///
 /// # Errors
@@ -68,6 +88,15 @@ pub async fn audit(stores: &Stores, audit: Audit) -> Result<Report, StoreError> 
 impl Report {
     pub fn is_clean(&self) -> bool {
         self.violations.is_empty()
+    }
+
+    /// How a command that found this ends.
+    pub(crate) fn verdict(&self) -> Result<(), Failed> {
+        match self.violations.len() {
+            0 => Ok(()),
+            1 => Err(Failed::wrong(anyhow!("the audit found a violation"))),
+            n => Err(Failed::wrong(anyhow!("the audit found {n} violations"))),
+        }
     }
 }
 

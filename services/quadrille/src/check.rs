@@ -1,9 +1,11 @@
 //! `quadrille check`: explores the choreography, scope by scope, and says what it found.
 use crate::choreography::{self, Scope};
-use anyhow::{Result, bail};
+use crate::screen::{Output, say, say_json};
+use anyhow::{Result, anyhow, bail};
 use comfy_table::{CellAlignment, Table as Sheet};
 use quadrille_check::{Network, Report, Table, sequence, state_diagram};
 use quadrille_core::Wiring;
+use quadrille_runtime::entry::Failed;
 use serde::Serialize;
 use std::fmt;
 use std::num::NonZero;
@@ -23,6 +25,28 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { long: false, scope: None, progress: |_| () }
+    }
+}
+
+/// Explores as the flags say, and prints what was found.
+///
+/// # Errors
+/// If there is no such scope, or something was found.
+pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
+    let summary = check(options).map_err(Failed::config)?;
+    match output {
+        Output::Json => say_json(&summary)?,
+        Output::Text => say(&summary)?,
+    }
+    let faults: usize = summary.rows.iter().map(|row| row.faults.len()).sum();
+    if faults > 0 {
+        return Err(Failed::wrong(anyhow!("{faults} faults were found")));
+    }
+    match summary.rows.iter().find(|row| !row.complete) {
+        Some(Row { scope, .. }) => {
+            Err(Failed::wrong(anyhow!("scope {scope} was not tried to its end")))
+        }
+        None => Ok(()),
     }
 }
 

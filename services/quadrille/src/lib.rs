@@ -3,6 +3,7 @@ pub mod audit;
 pub mod bench;
 pub mod check;
 pub mod choreography;
+pub mod cli;
 pub mod everyone;
 pub mod history;
 pub mod picture;

@@ -41,12 +41,17 @@ impl Picture {
         };
         let mut cells = Cells::new(lane);
         let at = step.lane * lane;
-        let room = if step.lane + 1 == SERVICES.len() { LANE_MAX_WIDTH + 8 } else { lane };
-        let end = cells.write(at, ink, &clipped(&format!("{mark} {text}"), room - 1));
-        if let Some(from) = step.from.map(|from| from * lane) {
+        // Text may run over the lanes to its right, but not into the arrow's tail.
+        let from = step.from.map(|from| from * lane);
+        let room = match from {
+            Some(from) if from > at => from - at - 2,
+            _ => self.screen.width - TIME_WIDTH - at,
+        };
+        let end = cells.write(at, ink, &clipped(&format!("{mark} {text}"), room));
+        if let Some(from) = from {
             if from < at {
                 cells.arrow(from, at, '▶', at - 1);
-            } else if end + 2 < from {
+            } else if end + 1 < from {
                 cells.arrow(end + 1, from + 1, '◀', end + 1);
             }
         }
