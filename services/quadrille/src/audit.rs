@@ -104,8 +104,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         for (invariant, count) in &self.checked {
             let wrong = self.violations.iter().filter(|v| v.invariant == *invariant).count();
-            let verdict = if wrong == 0 { "ok".to_owned() } else { format!("{wrong} WRONG") };
-            writeln!(f, "  {verdict:>8}  {invariant} ({count} checked)")?;
+            let verdict = if wrong == 0 { "ok" } else { "WRONG" };
+            writeln!(f, "{verdict:>5} {count:>6}  {invariant}")?;
         }
         for Violation { invariant, subject, what } in self.violations.iter().take(SHOWN_MAX) {
             writeln!(f, "wrong: {subject}: {what} [{invariant}]")?;
@@ -145,10 +145,10 @@ const ABSORBED: &str = "what has ended does not change any more";
 const ONCE: &str = "a message has its effect once";
 const CAUSE: &str = "what was consumed was published before, in the same conversation";
 const STOCK: &str = "units received = available + reserved + issued";
-const MONEY: &str = "money is taken once, in the order's amount, and given back whole or not";
+const MONEY: &str = "money is taken once, whole, and given back whole or not at all";
 const AGREE: &str = "goods, money and parcel of an order agree; closed means settled";
 const WHOLE: &str = "every order has ended: all of it was done, or nothing is left of it";
-const HEARD: &str = "every event was consumed or parked by every service that listens for it";
+const HEARD: &str = "every event has reached every service that listens for it";
 const CONFIRMED: &str = "every event is known to be with the broker";
 const NOTHING_LEFT: &str = "no timer, request or deferred message is left";
 

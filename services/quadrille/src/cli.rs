@@ -1,10 +1,11 @@
 //! The verbs of the command line with their flags and examples, and who answers each.
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, history, up};
+use crate::{audit, bench, check, demo, history, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
 use quadrille_runtime::entry;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ Exit codes:
 
 /// Choreography for services on RabbitMQ: run it, look into it, mend it.
 #[derive(Debug, Parser)]
-#[command(name = "quadrille", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "quadrille", version, after_help = EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -29,6 +30,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Play seven orders that end well and badly, draw them, and audit them
+    #[command(after_help = DEMO)]
+    Demo(Demo),
     /// Run all services in one process until Ctrl-C
     Up(Up),
     /// Show what happened to one order, across all services
@@ -42,6 +46,26 @@ enum Verb {
     Check(Check),
     /// Measure rate, latency and cost beside a naive form and one without logic
     Bench(Bench),
+}
+
+const DEMO: &str = "\
+All services run in this process, on the embedded broker and SQLite. Nothing else is needed, and no
+setting but QUADRILLE_LOG is used. With --data, kill it at any moment and start it again: it says
+what it found, brings every order to its end, and plays new ones.
+
+Examples:
+  quadrille demo
+  quadrille demo --data ./data
+
+Exit codes: 0 all ended as told, 1 one did not, or the audit found something, 69 folder in use.";
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Folder to keep everything in; none: nothing is kept
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    form: Form,
 }
 
 #[derive(Debug, Args)]
@@ -125,8 +149,8 @@ struct Bench {
 /// How the answer looks.
 #[derive(Debug, Args)]
 struct Form {
-    /// For people, or for programs
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Output::Text)]
+    /// text for people, json for programs
+    #[arg(short, long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     output: Output,
 }
 
@@ -136,12 +160,24 @@ struct Answer {
     #[command(flatten)]
     form: Form,
     #[command(flatten, next_help_heading = "Where the services keep their data")]
-    flags: Flags,
+    stores: Stores,
 }
 
-impl Answer {
-    fn quiet(&self) -> Flags {
-        Flags { log: Some(QUIET), ..self.flags.clone() }
+#[derive(Debug, Args)]
+struct Stores {
+    /// The folder that they run with [variable: QUADRILLE_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Their database, as postgres://user:password@host:5432/database
+    /// [variable: QUADRILLE_POSTGRES_URL]
+    #[arg(long, value_name = "URL")]
+    postgres_url: Option<String>,
+}
+
+impl Stores {
+    fn flags(self) -> Flags {
+        let Self { data, postgres_url } = self;
+        Flags { data, postgres_url, log: Some(QUIET), ..Flags::default() }
     }
 }
 
@@ -155,16 +191,21 @@ fn order_id(text: &str) -> Result<OrderId, String> {
 /// Does what was asked.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.verb {
+        Verb::Demo(Demo { data, form }) => {
+            let flags = Flags { log: Some("error"), ..Flags::default() };
+            let options = demo::Options { data, output: form.output };
+            entry::process(&flags, |config| Ok(demo::demo(config, options)))
+        }
         Verb::Up(Up { flags }) => entry::process(&flags, |config| Ok(up::up(config))),
         Verb::History(History { order, at, answer }) => {
             let output = answer.form.output;
-            entry::process(&answer.quiet(), |config| {
+            entry::process(&answer.stores.flags(), |config| {
                 Ok(history::print(config, order, at, output))
             })
         }
         Verb::Audit(Audit { settled, answer }) => {
             let (how, output) = (audit::Audit { settled }, answer.form.output);
-            entry::process(&answer.quiet(), |config| Ok(audit::print(config, how, output)))
+            entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
         }
         Verb::Check(Check { long, scope, form }) => {
             let options = check::Options { long, scope, progress: |row| note(row) };

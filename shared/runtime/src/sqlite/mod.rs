@@ -77,6 +77,20 @@ impl Sqlite {
         Opening { path: Some(path.as_ref()), access: Access::Write, clock: None }.open()
     }
 
+    /// The same for a process that knows that it is alone with the file: requests that an earlier
+    /// life had claimed are due at once, and not only when their lease has ended.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_alone(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let told = |fault: Fault| fault.told("open the store", &path.display().to_string());
+        let store = Self::open(path)?;
+        let sql = open::connect(Some(path), Access::Write).map_err(told)?;
+        waiting::end_leases(&sql).map_err(told)?;
+        Ok(store)
+    }
+
     /// The same with a clock that is given, such as one that a simulation moves.
     ///
     /// # Errors
