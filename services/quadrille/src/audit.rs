@@ -147,7 +147,7 @@ const CAUSE: &str = "what was consumed was published before, in the same convers
 const STOCK: &str = "units received = available + reserved + issued";
 const MONEY: &str = "money is taken once, whole, and given back whole or not at all";
 const AGREE: &str = "goods, money and parcel of an order agree; closed means settled";
-const WHOLE: &str = "every order has ended: all of it was done, or nothing is left of it";
+const WHOLE: &str = "every order has ended: all of it was done, or none of it is left";
 const HEARD: &str = "every event has reached every service that listens for it";
 const CONFIRMED: &str = "every event is known to be with the broker";
 const NOTHING_LEFT: &str = "no timer, request or deferred message is left";

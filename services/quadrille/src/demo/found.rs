@@ -38,8 +38,9 @@ impl Stage {
         }
         let open = before.values().filter(|order| order.open).count();
         self.say(&format!(
-            "{data}: found {} orders, {open} of them under way, and {queued} messages in queues.\n",
-            before.len()
+            "{data}: found {} ({open} under way) and {} in queues.\n",
+            counted(before.len(), "order"),
+            counted(queued, "message"),
         ))
     }
 
@@ -62,7 +63,10 @@ impl Stage {
                 Some(_) => {}
             }
         }
-        self.say(&format!("All {} have ended. Now new ones.\n\n", after.len()))
+        match after.len() {
+            0 => self.say("Nothing of it was an order. Now new ones.\n\n"),
+            _ => self.say("All of them have ended. Now new ones.\n\n"),
+        }
     }
 
     /// All orders that the order service knows.
@@ -80,6 +84,10 @@ impl Stage {
             }
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// One order, as far as a line says.
