@@ -1,6 +1,9 @@
-//! The verbs of the command line with their flags and examples, and who answers each.
+//! The verbs of the command line with their flags, and who answers each.
+mod help;
+mod parked;
+
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, history, up};
+use crate::{audit, bench, check, demo, describe, history, settings, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -12,17 +15,9 @@ use uuid::Uuid;
 /// What is logged by a verb whose answer is what matters.
 const QUIET: &str = "warn";
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done
-  1   not as it should be: a violation, a fault, no such order
-  64  a flag or setting is wrong
-  69  broker or store cannot be reached
-  70  a broken store, or a bug";
-
 /// Choreography for services on RabbitMQ: run it, look into it, mend it.
 #[derive(Debug, Parser)]
-#[command(name = "quadrille", version, after_help = EXIT_CODES, max_term_width = 80)]
+#[command(name = "quadrille", version, after_help = help::EXIT_CODES, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -31,33 +26,30 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Play seven orders that end well and badly, draw them, and audit them
-    #[command(after_help = DEMO)]
+    #[command(after_help = help::DEMO)]
     Demo(Demo),
     /// Run all services in one process until Ctrl-C
     Up(Up),
     /// Show what happened to one order, across all services
-    #[command(after_help = HISTORY)]
+    #[command(after_help = help::HISTORY)]
     History(History),
     /// Check what must be true of everything that happened
-    #[command(after_help = AUDIT)]
+    #[command(after_help = help::AUDIT)]
     Audit(Audit),
     /// Explore every order of events with the shipped services
-    #[command(after_help = CHECK)]
+    #[command(after_help = help::CHECK)]
     Check(Check),
+    /// Look at messages that nobody could use, have them tried again or give them up
+    Parked(parked::Parked),
+    /// Print who takes part and what goes between them; needs no broker and no store
+    #[command(after_help = help::DESCRIBE)]
+    Describe(Describe),
+    /// Print every setting, its value and where that is from
+    #[command(after_help = help::SETTINGS)]
+    Settings(Form),
     /// Measure rate, latency and cost beside a naive form and one without logic
     Bench(Bench),
 }
-
-const DEMO: &str = "\
-All services run in this process, on the embedded broker and SQLite. Nothing else is needed, and no
-setting but QUADRILLE_LOG is used. With --data, kill it at any moment and start it again: it says
-what it found, brings every order to its end, and plays new ones.
-
-Examples:
-  quadrille demo
-  quadrille demo --data ./data
-
-Exit codes: 0 all ended as told, 1 one did not, or the audit found something, 69 folder in use.";
 
 #[derive(Debug, Args)]
 struct Demo {
@@ -74,17 +66,6 @@ struct Up {
     flags: Flags,
 }
 
-const HISTORY: &str = "\
-Times are relative to the first step. An arrow leads from the service that published the cause.
-Marks: ● went on   ✗ went wrong or was refused   ↶ undone   · only its own state changed
-
-Examples:
-  quadrille history 0190a5c3-4d5e-7f60-8a9b-c0d1e2f30415 --data ./data
-  quadrille history 0190a5c3-4d5e-7f60-8a9b-c0d1e2f30415 --data ./data --at +250ms
-  quadrille history 0190a5c3-4d5e-7f60-8a9b-c0d1e2f30415 --data ./data -o json
-
-Exit codes: 0 told, 1 no service has heard of it, 64 wrong flag, 69 no store.";
-
 #[derive(Debug, Args)]
 struct History {
     /// The order's id
@@ -97,15 +78,6 @@ struct History {
     answer: Answer,
 }
 
-const AUDIT: &str = "\
-Reads the journals of all services, changes nothing, and may run beside them.
-
-Examples:
-  quadrille audit --data ./data
-  quadrille audit --postgres-url postgres://quadrille@localhost/quadrille --settled
-
-Exit codes: 0 all as it must be, 1 a violation, 64 wrong flag, 69 no store.";
-
 #[derive(Debug, Args)]
 struct Audit {
     /// Nothing is under way any more: also check what must be true then, such as that all ended
@@ -115,17 +87,6 @@ struct Audit {
     answer: Answer,
 }
 
-const CHECK: &str = "\
-Runs the same code as the services, in every order of messages, repeats, timers and answers.
-Progress goes to standard error.
-
-Examples:
-  quadrille check
-  quadrille check --scope 3b
-  quadrille check --long -o json
-
-Exit codes: 0 no fault, 1 a fault (with the shortest way to it), 64 no such scope.";
-
 #[derive(Debug, Args)]
 struct Check {
     /// Also the scopes that take minutes
@@ -134,6 +95,15 @@ struct Check {
     /// Only this scope, such as 3b
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Describe {
+    /// Pictures as Markdown: who hears what, and the states of each service
+    #[arg(long, conflicts_with = "output")]
+    mermaid: bool,
     #[command(flatten)]
     form: Form,
 }
@@ -208,10 +178,15 @@ pub fn run(cli: Cli) -> ExitCode {
             entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
         }
         Verb::Check(Check { long, scope, form }) => {
-            let options = check::Options { long, scope, progress: |row| note(row) };
-            let explore = async move { check::print(&options, form.output) };
-            entry::process(&Flags::default(), |_| Ok(explore))
+            let options = check::Options { long, scope, once: false, progress: |row| note(row) };
+            entry::exit(check::print(&options, form.output))
         }
+        Verb::Parked(verb) => parked::run(verb),
+        Verb::Describe(Describe { mermaid, form }) => entry::exit(describe::print(match mermaid {
+            true => describe::Form::Mermaid,
+            false => describe::Form::Words(form.output),
+        })),
+        Verb::Settings(form) => entry::exit(settings::print(form.output)),
         Verb::Bench(Bench { options, flags }) => {
             entry::process(&flags, |config| Ok(bench::bench(config, options)))
         }

@@ -101,6 +101,11 @@ pub fn process<F: Future<Output = Result<(), Failed>>>(
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             runtime.map_err(Failed::bug)?.block_on(work)
         });
+    exit(ended)
+}
+
+/// Says why a process ends, if not as asked, and how it exits.
+pub fn exit(ended: Result<(), Failed>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::from(DRAINED),
         Err(Failed { code, error }) => {

@@ -2,7 +2,7 @@
 use crate::{
     clock::{Clock, SteadyClock},
     store::{
-        Census, Changes, Committed, Due, EntityRow, JournalRow, Loaded, ParkedFilter, ParkedRow,
+        Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter, ParkedRow,
         RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
     },
 };
@@ -303,6 +303,11 @@ impl Store for Sqlite {
         let (by, why) = (by.to_owned(), why.to_owned());
         let job = move |session: &mut Session| parked::decide(session, &ids, &status, &by, &why);
         self.lanes.writer.call("decide about parked messages", job).await
+    }
+
+    async fn decisions(&self, id: Uuid) -> Result<Vec<Decision>, StoreError> {
+        let job = move |session: &mut Session| parked::decisions(session, id);
+        self.lanes.lists.call("read what was decided", job).await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
