@@ -91,8 +91,7 @@ impl Stage {
         if self.platform.config().data.is_some() {
             self.finish_what_was_found().await?;
         }
-        let cast: Vec<_> =
-            STORIES.iter().map(|story| (story, OrderId(Uuid::now_v7()))).collect();
+        let cast: Vec<_> = STORIES.iter().map(|story| (story, OrderId(Uuid::now_v7()))).collect();
         self.stock().await.map_err(Failed::bug)?;
         let commands = story::send(self, &cast);
         let (_, told) = try_join(commands, self.show(&cast)).await.map_err(Failed::bug)?;
@@ -143,7 +142,9 @@ impl Stage {
                      Your orders:  quadrille up"
                 .to_owned(),
         };
-        format!("\nAll {stories} orders ended as told, in {took}. The audit found nothing.\n\n{next}\n")
+        format!(
+            "\nAll {stories} orders ended as told, in {took}. The audit found nothing.\n\n{next}\n"
+        )
     }
 
     fn interrupted(&self) -> Result<(), Failed> {

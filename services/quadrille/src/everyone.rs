@@ -1,12 +1,12 @@
 //! All services in one process.
 use anyhow::anyhow;
 use quadrille_adapters::{carrier, provider};
-use quadrille_runtime::config::Config;
 use quadrille_core::Service;
 use quadrille_inventory::Inventory;
 use quadrille_order::Order;
 use quadrille_payment::Payment;
 use quadrille_runtime::adapter::Caller;
+use quadrille_runtime::config::Config;
 use quadrille_runtime::entry::Failed;
 use quadrille_runtime::platform::{
     OpenError, Platform, RunError, open_store, open_store_read_only,

@@ -76,7 +76,9 @@ pub async fn list(
     let end = match count {
         0 => format!("No message is {status}."),
         _ if count == which.limit as usize => {
-            format!("\nThe first {count}; --limit N shows more. One whole: quadrille parked show ID")
+            format!(
+                "\nThe first {count}; --limit N shows more. One whole: quadrille parked show ID"
+            )
         }
         _ => format!("\n{}. One whole: quadrille parked show ID", counted(count)),
     };
@@ -147,12 +149,8 @@ async fn decided(stores: &Stores, found: Vec<Found>, order: &Order) -> Result<Ve
         let ids = found.iter().filter(|found| found.service == service);
         let ids: Vec<_> = ids.map(|found| found.row.id).collect();
         if !ids.is_empty() {
-            let done = stores[service].decide_parked(
-                &ids,
-                order.fate.status(),
-                &order.by,
-                &order.why,
-            );
+            let done =
+                stores[service].decide_parked(&ids, order.fate.status(), &order.by, &order.why);
             changed.extend(done.await.map_err(Failed::unavailable)?);
         }
     }

@@ -56,10 +56,8 @@ impl Stage {
                     was.state.to_lowercase(),
                     now.state.to_lowercase()
                 ))?,
-                None => self.say(&format!(
-                    "  {id}  was in a queue, now {}\n",
-                    now.state.to_lowercase()
-                ))?,
+                None => self
+                    .say(&format!("  {id}  was in a queue, now {}\n", now.state.to_lowercase()))?,
                 Some(_) => {}
             }
         }

@@ -44,12 +44,7 @@ impl Stage {
     }
 
     /// Draws each step once, when it is there and its cause too, until the order has ended.
-    async fn follow(
-        &self,
-        story: &Story,
-        order: OrderId,
-        picture: Picture,
-    ) -> Result<Vec<Step>> {
+    async fn follow(&self, story: &Story, order: OrderId, picture: Picture) -> Result<Vec<Step>> {
         let mut drawn = HashSet::new();
         let until = Instant::now() + SOON;
         loop {

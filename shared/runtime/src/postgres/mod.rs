@@ -18,8 +18,8 @@ use uuid::Uuid;
 pub use connection::PoolSize;
 
 use crate::store::{
-    Census, Decision, Due, EntityRow, JournalRow, ParkedFilter, ParkedRow, RequestRow, Store, StoreError,
-    Transaction, Unconfirmed,
+    Census, Decision, Due, EntityRow, JournalRow, ParkedFilter, ParkedRow, RequestRow, Store,
+    StoreError, Transaction, Unconfirmed,
 };
 use connection::Server;
 use session::Param;

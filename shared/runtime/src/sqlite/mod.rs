@@ -2,8 +2,8 @@
 use crate::{
     clock::{Clock, SteadyClock},
     store::{
-        Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter, ParkedRow,
-        RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
+        Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter,
+        ParkedRow, RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
     },
 };
 use async_trait::async_trait;

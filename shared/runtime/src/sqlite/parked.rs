@@ -95,11 +95,6 @@ pub(super) fn decisions(session: &Session, id: Uuid) -> Result<Vec<Decision>, Fa
     let query = "SELECT at_ms, by, status, why FROM audit \
                  WHERE EXISTS (SELECT 1 FROM json_each(ids) WHERE value = ?1) ORDER BY number";
     all(&session.sql, query, [id.to_string()], |row| {
-        Ok(Decision {
-            at_ms: row.get(0)?,
-            by: row.get(1)?,
-            status: row.get(2)?,
-            why: row.get(3)?,
-        })
+        Ok(Decision { at_ms: row.get(0)?, by: row.get(1)?, status: row.get(2)?, why: row.get(3)? })
     })
 }
