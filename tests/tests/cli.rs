@@ -3,6 +3,10 @@
 
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/parked.rs"]
+mod parked;
+#[path = "cli/words.rs"]
+mod words;
 
 use quadrille_tests::process::{Process, Program, target_bin};
 use std::time::Duration;

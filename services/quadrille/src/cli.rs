@@ -29,6 +29,7 @@ enum Verb {
     #[command(after_help = help::DEMO)]
     Demo(Demo),
     /// Run all services in one process until Ctrl-C
+    #[command(after_help = help::UP)]
     Up(Up),
     /// Show what happened to one order, across all services
     #[command(after_help = help::HISTORY)]
