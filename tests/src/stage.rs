@@ -10,7 +10,7 @@ mod troupe;
 
 pub use order::{OrderSpec, order_id};
 pub use receipts::Outcomes;
-pub use sender::Letter;
+pub use sender::{Letter, send};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

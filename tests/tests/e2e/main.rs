@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests unwrap like the tests themselves")]
 
 mod bad_input;
+mod bomb;
 mod clients;
 mod crash_loop;
 mod deadlines;
