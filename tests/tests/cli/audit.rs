@@ -49,7 +49,8 @@ fn goods_that_nobody_received_are_found() {
 fn an_event_that_one_service_never_got_is_named() {
     finds(
         "shipping",
-        "DELETE FROM inbox WHERE id IN (SELECT cause FROM journal WHERE cause_name = 'order.placed');
+        "DELETE FROM inbox
+             WHERE id IN (SELECT cause FROM journal WHERE cause_name = 'order.placed');
          DELETE FROM journal WHERE cause_name = 'order.placed'",
         &["order.placed never reached shipping"],
     );
