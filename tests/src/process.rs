@@ -17,9 +17,7 @@ use crate::keeper::{Keeper, Running};
 /// Cargo builds a package's program for the tests of that package alone, so `tests/run` builds the
 /// workspace first.
 pub fn target_bin(name: &str) -> Result<PathBuf> {
-    let test = env::current_exe().context("cannot find the running test")?;
-    // target/<profile>/deps/<test>-<hash>
-    let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
+    let folder = profile_folder()?;
     let program = folder.join(name);
     if !program.is_file() {
         bail!(
@@ -28,6 +26,19 @@ pub fn target_bin(name: &str) -> Result<PathBuf> {
         );
     }
     Ok(program)
+}
+
+/// True if test and programs were built with the release profile. Cargo tells nobody: its assertions
+/// are on in ours too, so the name of the folder must do.
+pub fn is_release() -> Result<bool> {
+    Ok(profile_folder()?.file_name().is_some_and(|name| name == "release"))
+}
+
+fn profile_folder() -> Result<PathBuf> {
+    let test = env::current_exe().context("cannot find the running test")?;
+    // target/<profile>/deps/<test>-<hash>
+    let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
+    Ok(folder.to_owned())
 }
 
 /// A program with its arguments and variables, which can be started any number of times.

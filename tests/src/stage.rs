@@ -4,26 +4,33 @@
 //! on one database. What happened is read from the stores, never asked of a service.
 
 mod order;
+mod receipts;
 mod sender;
 mod troupe;
 
 pub use order::{OrderSpec, order_id};
-pub use sender::Letter;
+pub use receipts::Outcomes;
+pub use sender::{Letter, send};
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use quadrille::audit::{Audit, audit};
 use quadrille::everyone::{SERVICES, Stores};
 use quadrille_runtime::store::{ParkedFilter, ParkedRow};
 use serde_json::json;
 
-use crate::ledger::{self, Received, Told};
 use crate::servers::{Postgres, RabbitMq};
+use receipts::Receipts;
 use sender::Sender;
 use troupe::Troupe;
 
 /// How long anything may take that is not a fault: a loaded machine needs seconds, not minutes.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// How long the last events may be on their way when all orders have ended.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// How often a waiting test looks again: each look is a query.
 const POLL: Duration = Duration::from_millis(25);
@@ -55,7 +62,7 @@ pub struct Stage {
     sender: Sender,
     stores: Opened,
     troupe: Troupe,
-    received: Received,
+    receipts: Mutex<Receipts>,
 }
 
 struct Opened(Stores);
@@ -100,7 +107,7 @@ impl Stage {
         troupe: Troupe,
     ) -> Stage {
         let stores = Opened(stores);
-        Stage { kind, amqp_url, sender, stores, troupe, received: Received::new() }
+        Stage { kind, amqp_url, sender, stores, troupe, receipts: Mutex::default() }
     }
 
     /// What it runs on.
@@ -125,7 +132,14 @@ impl Stage {
 
     /// Places an order; harmless to repeat.
     pub async fn place(&self, order: &OrderSpec) -> Result<()> {
-        self.publish(Letter::command("order.place.v1", &order.body())).await
+        self.publish(Letter::command("order.place.v1", &order.body())).await?;
+        self.order_was_placed(&order.order);
+        Ok(())
+    }
+
+    /// Notes for the audit an order that somebody else has placed.
+    pub fn order_was_placed(&self, order: &str) {
+        self.receipts().orders.insert(order.to_owned());
     }
 
     /// Cancels an order in the name of its customer.
@@ -135,16 +149,20 @@ impl Stage {
     }
 
     /// Puts units on the shelf and waits until they are there.
-    pub async fn receive_stock(&mut self, sku: &str, units: u32) -> Result<()> {
-        let receipt = format!("r-{sku}-{}", self.received.len());
+    pub async fn receive_stock(&self, sku: &str, units: u32) -> Result<()> {
+        let receipt = format!("r-{sku}-{}", self.receipts().deliveries);
         let body = json!({"sku": sku, "units": units, "receipt": receipt});
         self.publish(Letter::command("stock.receive.v1", &body)).await?;
         self.stock_was_received(sku, units).await
     }
 
-    /// Notes for the audit what somebody else has sent, and waits until it is there.
-    pub async fn stock_was_received(&mut self, sku: &str, units: u32) -> Result<()> {
-        self.received.push((sku.to_owned(), units.into()));
+    /// Notes for the audit what somebody else has sent, and waits until there is some of it.
+    pub async fn stock_was_received(&self, sku: &str, units: u32) -> Result<()> {
+        {
+            let mut receipts = self.receipts();
+            receipts.deliveries += 1;
+            *receipts.units.entry(sku.to_owned()).or_default() += u64::from(units);
+        }
         let until = Instant::now() + SOON;
         while self.state("inventory", &format!("sku:{sku}")).await?.is_none() {
             self.pause(until, || format!("{sku} is not on the shelf")).await?;
@@ -213,17 +231,46 @@ impl Stage {
         Ok(self.stores()[service].parked(&filter).await?)
     }
 
-    /// Judges everything that happened, once all is at rest.
-    pub async fn audit(&self) -> Result<Told> {
-        let told = ledger::read(self.stores()).await?;
-        told.judge(&self.received)?;
+    /// Waits until a service has parked so many messages, and returns the last of them.
+    pub async fn wait_for_parked(&self, service: &str, count: usize) -> Result<ParkedRow> {
+        let until = Instant::now() + SOON;
+        loop {
+            let mut rows = self.parked(service).await?;
+            rows.sort_by_key(|row| row.id);
+            if rows.len() >= count {
+                return rows.pop().context("none was asked for");
+            }
+            let found = rows.len();
+            self.pause(until, || format!("{service} parked {found}, not {count}")).await?;
+        }
+    }
+
+    /// Judges everything that happened, once all is at rest: the project's own audit, and whether
+    /// what was sent is what arrived. Events that no store waits for may still be on their way, so
+    /// it is given a little time to be clean.
+    pub async fn audit(&self) -> Result<Outcomes> {
+        let until = Instant::now() + SETTLED;
+        loop {
+            let report = audit(self.stores(), Audit { settled: true }).await?;
+            if report.is_clean() {
+                break;
+            }
+            self.pause(until, || format!("the audit is not clean\n{report}")).await?;
+        }
         for service in SERVICES {
             let parked = self.parked(service).await?;
             if let Some(row) = parked.iter().find(|row| row.reason == "repeatedly_failed") {
                 bail!("{service} gave up an innocent message: {}", row.detail);
             }
         }
-        Ok(told)
+        let receipts = std::mem::take(&mut *self.receipts());
+        let outcomes = receipts.compare(self.stores()).await;
+        *self.receipts() = receipts;
+        outcomes
+    }
+
+    fn receipts(&self) -> MutexGuard<'_, Receipts> {
+        self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Kills one process of a service as a crash would, and starts it again.
@@ -249,6 +296,21 @@ impl Stage {
     /// Lines in the logs of a service that contain `text`, of all its processes that run.
     pub fn logged(&self, service: &str, text: &str) -> Vec<String> {
         self.troupe.logged(service, text)
+    }
+
+    /// How many messages a service's own counters say it has parked for this reason.
+    pub fn counted_as_parked(&mut self, service: &str, reason: &str) -> Result<u64> {
+        let labels = [format!("service=\"{service}\""), format!("reason=\"{reason}\"")];
+        let mut sum = 0;
+        for text in self.troupe.metrics(service)? {
+            let lines =
+                text.lines().filter(|line| line.starts_with("quadrille_dead_letters_total"));
+            for line in lines.filter(|line| labels.iter().all(|label| line.contains(label))) {
+                let number = line.rsplit(' ').next().context("a sample has a value")?;
+                sum += number.parse::<u64>()?;
+            }
+        }
+        Ok(sum)
     }
 
     /// An error if a process has ended that nobody asked to.

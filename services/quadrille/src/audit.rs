@@ -130,11 +130,12 @@ struct Findings {
 }
 
 /// The invariants, in the order in which they are shown.
-const INVARIANTS: [&str; 12] = [
+const INVARIANTS: [&str; 13] = [
     DENSE,
     PATH,
     ABSORBED,
     ONCE,
+    SAID_ONCE,
     CAUSE,
     STOCK,
     MONEY,
@@ -148,6 +149,7 @@ const DENSE: &str = "the positions of a journal have no gap";
 const PATH: &str = "every step is what the service answers to its cause, played again";
 const ABSORBED: &str = "what has ended does not change any more";
 const ONCE: &str = "a message has its effect once";
+const SAID_ONCE: &str = "an order has each of its events once";
 const CAUSE: &str = "what was consumed was published before, in the same conversation";
 const STOCK: &str = "units received = available + reserved + issued";
 const MONEY: &str = "money is taken once, whole, and given back whole or not at all";

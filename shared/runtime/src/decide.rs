@@ -287,7 +287,7 @@ impl<S: Service> Batch<S> {
     fn note(&mut self, input: &Input<S>, outcome: Outcome) {
         let Message { id, subject, correlation, .. } = &input.message;
         let name = input.typed.name();
-        tracing::debug!(service = S::NAME, message = name, %id, subject, correlation, ?outcome);
+        tracing::debug!(service = S::NAME, event = name, %id, subject, correlation, ?outcome);
         self.outcomes.push((name, outcome));
     }
 }

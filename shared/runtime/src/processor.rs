@@ -6,7 +6,7 @@ use crate::admit::{Reason, Refusal};
 use crate::broker::{Broker, Delivery};
 use crate::calls::Calls;
 use crate::clock::Clock;
-use crate::decide::{Batch, Input, Unreadable, decide};
+use crate::decide::{Batch, Input, Source, Unreadable, decide};
 use crate::health::Health;
 use crate::intake::{self, Intake};
 use crate::metrics::Metrics;
@@ -15,7 +15,7 @@ use crate::park;
 use crate::retry::Backoff;
 use crate::store::{InboxRow, ParkedRow, Store, StoreError, Wanted};
 use quadrille_core::{Messages, Service};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -102,6 +102,10 @@ impl<S: Service> Work<S> {
             }
         }
         work
+    }
+
+    fn len(&self) -> usize {
+        self.inputs.len() + self.unreadable.len()
     }
 }
 
@@ -191,16 +195,16 @@ impl<S: Service> Processor<S> {
     ) -> Result<Vec<Input<S>>, StoreError> {
         let work = Work::of(again);
         unreadable.extend(work.unreadable);
-        let ids: Vec<_> = work.inputs.iter().map(|input| input.inbox_id).collect();
-        let attempts = loop {
-            match self.count_attempts(&ids).await {
-                Ok(attempts) => break attempts,
-                Err(error) => self.store_failed(error, &mut Backoff::away()).await?,
-            }
-        };
+        let ids = work.inputs.iter().map(|input| input.inbox_id).collect();
+        let seen = self.seen(ids).await?;
         let mut together = Vec::new();
         for input in work.inputs {
-            match attempts.get(&input.inbox_id).copied().unwrap_or(0) {
+            // Counted one by one: whoever stands behind the one at fault was not begun.
+            let attempts = match seen.contains(&input.inbox_id) {
+                true => 0,
+                false => self.count_attempt(input.inbox_id).await?,
+            };
+            match attempts {
                 0 | 1 => together.push(input),
                 n if n <= ATTEMPTS_MAX => {
                     self.unit_of_work(Work::of([Ok(input)])).await?;
@@ -214,15 +218,31 @@ impl<S: Service> Processor<S> {
         Ok(together)
     }
 
-    /// How often each of these was begun; those that were consumed are not counted.
-    async fn count_attempts(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
-        let wanted = Wanted { messages: ids.to_vec(), entities: Vec::new() };
-        let seen = self.store.begin().await?.load(&wanted).await?.seen;
-        let begun: Vec<_> = ids.iter().copied().filter(|id| !seen.contains_key(id)).collect();
-        if begun.is_empty() {
-            return Ok(HashMap::new());
+    /// Which of these were consumed before: they are no suspects.
+    async fn seen(&mut self, messages: Vec<Uuid>) -> Result<HashSet<Uuid>, StoreError> {
+        let wanted = Wanted { messages, entities: Vec::new() };
+        let mut backoff = Backoff::away();
+        loop {
+            let loaded = match self.store.begin().await {
+                Ok(mut transaction) => transaction.load(&wanted).await,
+                Err(error) => Err(error),
+            };
+            match loaded {
+                Ok(loaded) => return Ok(loaded.seen.into_keys().collect()),
+                Err(error) => self.store_failed(error, &mut backoff).await?,
+            }
         }
-        self.store.count_attempts(&begun).await
+    }
+
+    /// How often this one was begun, with the time that comes now.
+    async fn count_attempt(&mut self, id: Uuid) -> Result<u32, StoreError> {
+        let mut backoff = Backoff::away();
+        loop {
+            match self.store.count_attempts(&[id]).await {
+                Ok(attempts) => return Ok(attempts.get(&id).copied().unwrap_or(0)),
+                Err(error) => self.store_failed(error, &mut backoff).await?,
+            }
+        }
     }
 
     /// To be parked instead of tried once more.
@@ -263,9 +283,17 @@ impl<S: Service> Processor<S> {
                             conflict.pause(&*self.clock).await;
                         }
                         StoreError::Conflict { .. } | StoreError::Refused { .. }
-                            if work.inputs.len() > 1 =>
+                            if work.len() > 1 =>
                         {
                             return self.one_by_one(work).await;
+                        }
+                        // Somebody else has settled it: a replica, which cancelled the timer that
+                        // was claimed here. If its row is there after all, it is claimed again.
+                        StoreError::Conflict { .. }
+                            if work.inputs.iter().any(|i| i.source != Source::Broker) =>
+                        {
+                            tracing::debug!(service = S::NAME, %error, "left to whoever was first");
+                            return Ok(());
                         }
                         StoreError::Refused { .. } if work.inputs.len() == 1 => {
                             let why = error.to_string();
@@ -359,5 +387,5 @@ impl<S: Service> Processor<S> {
 fn log_parked<S: Service>(row: &ParkedRow) {
     let ParkedRow { id, reason, pointer, detail, name, .. } = row;
     let (name, pointer) = (name.as_deref().unwrap_or("?"), pointer.as_deref().unwrap_or(""));
-    tracing::warn!(service = S::NAME, parked = %id, message = name, reason, pointer, detail, "parked");
+    tracing::warn!(service = S::NAME, parked = %id, event = name, reason, pointer, detail, "parked");
 }

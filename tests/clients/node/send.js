@@ -1,4 +1,4 @@
-// Send one message: AMQP_URL=amqp://... node send.js order.place.v1 '{"order_id": ...}'
+// Send one message: AMQP_URL=amqp://... node send.js order.place.v1 '{"order": ...}'
 import amqp from "amqplib";
 
 const [routingKey, body] = process.argv.slice(2);

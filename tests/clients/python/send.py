@@ -1,4 +1,4 @@
-"""Send one message: AMQP_URL=amqp://... python send.py order.place.v1 '{"order_id": ...}'"""
+"""Send one message: AMQP_URL=amqp://... python send.py order.place.v1 '{"order": ...}'"""
 import os
 import sys
 

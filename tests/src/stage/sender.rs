@@ -142,6 +142,11 @@ impl Sender {
     }
 }
 
+/// Publishes one message without a stage.
+pub async fn send(url: &str, letter: &Letter) -> Result<()> {
+    Sender::amqp(url.to_owned()).publish(letter).await
+}
+
 async fn over_amqp(url: &str, open: &mut Option<Open>, letter: &Letter) -> Result<()> {
     if open.is_none() {
         let connection = Connection::connect(url, ConnectionProperties::default()).await?;

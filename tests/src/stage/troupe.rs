@@ -19,17 +19,27 @@ use super::SOON;
 use crate::keeper::Keeper;
 use crate::process::{Process, Program, target_bin};
 
+/// What a process logs when its probes answer; the address stands behind it.
+const PROBES: &str = "probes and metrics address=";
+
 /// What a process logs when its queue is there and it listens.
 const CONSUMING: &str = "consuming service=";
 
 /// The processes, or the task that stands for all of them. Fields are dropped in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Troupe {
-    embedded: Option<(Everyone, CancellationToken)>,
+    embedded: Option<Embedded>,
     dancers: Vec<Dancer>,
     /// Which process of a service is killed next.
     turn: usize,
     data: Option<Keeper>,
+}
+
+#[derive(Debug)]
+struct Embedded {
+    everyone: Everyone,
+    stop: CancellationToken,
+    platform: Arc<Platform>,
 }
 
 #[derive(Debug)]
@@ -56,7 +66,8 @@ impl Troupe {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let troupe = Troupe { embedded: Some((everyone, stop)), ..Troupe::default() };
+        let embedded = Some(Embedded { everyone, stop, platform });
+        let troupe = Troupe { embedded, ..Troupe::default() };
         Ok((troupe, stores, local))
     }
 
@@ -96,6 +107,7 @@ impl Troupe {
             let program = Program::new(target_bin(service)?)
                 .env("QUADRILLE_AMQP_URL", amqp_url)
                 .env(store.0, &store.1)
+                .env("QUADRILLE_HTTP", "127.0.0.1:0")
                 .env("NO_COLOR", "1");
             for _ in 0..replicas {
                 let process = program.start()?;
@@ -129,7 +141,7 @@ impl Troupe {
 
     pub(crate) async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
         let began = Instant::now();
-        if let Some((everyone, stop)) = self.embedded.take() {
+        if let Some(Embedded { everyone, stop, .. }) = self.embedded.take() {
             stop.cancel();
             let ended = tokio::time::timeout(deadline, everyone.ended()).await;
             ended.context("the embedded system does not stop")?.map_err(|failed| failed.error)?;
@@ -165,6 +177,22 @@ impl Troupe {
         let said = of_service.map(|dancer| dancer.process.stderr());
         let lines = said.flat_map(|said| said.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
         lines.filter(|line| line.contains(text)).collect()
+    }
+
+    /// What `/metrics` says, of every process of a service.
+    pub(crate) fn metrics(&mut self, service: &str) -> Result<Vec<String>> {
+        if let Some(Embedded { platform, .. }) = &self.embedded {
+            return Ok(vec![platform.metrics().text()]);
+        }
+        let mut all = Vec::new();
+        for dancer in self.dancers.iter_mut().filter(|dancer| dancer.service == service) {
+            let line = dancer.process.wait_for_line(PROBES, SOON)?;
+            let address = line.rsplit('=').next().unwrap_or_default();
+            let url = format!("http://{address}/metrics");
+            let mut answer = ureq::get(&url).call().with_context(|| format!("asking {url}"))?;
+            all.push(answer.body_mut().read_to_string()?);
+        }
+        Ok(all)
     }
 
     pub(crate) fn all_alive(&mut self) -> Result<()> {

@@ -25,7 +25,7 @@ async fn race() -> Result<()> {
         orders.push(order.order);
     }
     stage.wait_for_the_end(&orders, SOON).await?;
-    println!("deadlines: ended in {:?}, {:?}", began.elapsed(), stage.audit().await?.orders());
+    println!("deadlines: ended in {:?}, {:?}", began.elapsed(), stage.audit().await?);
     let stumbled = stage.logged("order", "the store does not answer");
     assert_eq!(stumbled, Vec::<String>::new(), "the store was always there");
     stage.stop(Duration::from_secs(10)).await?;

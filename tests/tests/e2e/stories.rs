@@ -55,7 +55,7 @@ async fn stories(kind: Kind) -> Result<()> {
     ];
     stage.wait_for_the_end(&[], SOON).await?;
     let audit = stage.audit().await?;
-    println!("{kind:?}: {told:?}, {:?}", audit.orders());
+    println!("{kind:?}: {told:?}, {audit:?}");
     stage.all_alive()?;
     stage.stop(Duration::from_secs(10)).await?;
     Ok(())
@@ -166,10 +166,10 @@ async fn crowd(kind: Kind) -> Result<()> {
     }
     let placed = began.elapsed();
     stage.wait_for_the_end(&orders, SOON).await?;
-    let told = stage.audit().await?;
+    let outcomes = stage.audit().await?;
     println!("{kind:?}: 100 placed in {placed:?}, ended in {:?}", began.elapsed());
-    println!("{kind:?}: {:?}", told.orders());
-    ensure!(told.orders().get("Completed").is_some_and(|n| (30..=40).contains(n)));
+    println!("{kind:?}: {outcomes:?}");
+    ensure!(outcomes.get("Completed").is_some_and(|n| (30..=40).contains(n)));
     for service in stage.stores().keys() {
         let parked = stage.parked(service).await?;
         ensure!(parked.is_empty(), "{service} parked {parked:?}");

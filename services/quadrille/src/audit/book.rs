@@ -1,10 +1,13 @@
 //! What the journals say together: orders, goods, and who published what.
 use super::replay::pages;
-use super::{AGREE, CAUSE, Findings, MONEY, STOCK};
+use super::{AGREE, CAUSE, Findings, MONEY, SAID_ONCE, STOCK};
 use crate::choreography::truth::{Facts as Whole, closed_means_settled, goods_and_money_agree};
 use crate::everyone::Stores;
-use quadrille_contracts::{Money, OrderId, OrderPlaced, Sku, StockReceive};
-use quadrille_core::{Descriptor, Messages, Origin, Service};
+use quadrille_contracts::{
+    Money, OrderCancelRefused, OrderId, OrderPlaced, PaymentUndoRefused, Sku, StockReceive,
+    StockReceived,
+};
+use quadrille_core::{Descriptor, Event, Messages, Origin, Service};
 use quadrille_inventory::Record;
 use quadrille_order::Order;
 use quadrille_payment::Payment;
@@ -16,6 +19,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use uuid::Uuid;
 
+/// Events that may be said again of the same order, or SKU: each answers another question.
+const REPEATED: [&str; 3] =
+    [OrderCancelRefused::NAME, PaymentUndoRefused::NAME, StockReceived::NAME];
+
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) findings: Findings,
@@ -23,6 +30,8 @@ pub(super) struct Book {
     stock: BTreeMap<Sku, Stock>,
     /// Events by id.
     pub(super) published: HashMap<Uuid, Said>,
+    /// Name and subject of each event, as a hash.
+    said: HashSet<u64>,
     consumed: Vec<Consumed>,
     /// What each service consumed with an effect.
     pub(super) causes: BTreeMap<&'static str, HashSet<Uuid>>,
@@ -67,6 +76,11 @@ struct Consumed {
 
 impl Book {
     pub(super) fn published(&mut self, message: &Message) {
+        let Message { name, subject, .. } = message;
+        if !REPEATED.contains(&name.as_str()) {
+            let first = self.said.insert(self.hasher.hash_one((name, subject)));
+            self.findings.must(SAID_ONCE, subject, first, || format!("{name} was said again"));
+        }
         let correlation = self.hasher.hash_one(&message.correlation);
         let said = Said { name: message.name.clone(), at_ms: message.time_ms, correlation };
         self.published.insert(message.id, said);

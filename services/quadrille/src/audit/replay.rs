@@ -118,6 +118,7 @@ where
         if verdict != Verdict::Accept {
             return Err(format!("{} is answered with {verdict:?}", row.cause_name));
         }
+        unit.keep(&effects);
         // The message's own entity takes a step even if it stays as it is.
         let own = unit.get(&key).clone();
         let state = |entity| serde_json::to_vec(entity).expect("states are plain data");

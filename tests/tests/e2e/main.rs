@@ -2,9 +2,9 @@
 //! can go wrong. One binary, so that the servers are started once.
 #![allow(clippy::unwrap_used, reason = "helpers of tests unwrap like the tests themselves")]
 
-#[path = "e2e/crash_loop.rs"]
+mod bad_input;
+mod bomb;
+mod clients;
 mod crash_loop;
-#[path = "e2e/deadlines.rs"]
 mod deadlines;
-#[path = "e2e/stories.rs"]
 mod stories;
