@@ -1,10 +1,14 @@
 //! The command line as its users meet it: the real program, its output, its exit codes.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/parked.rs"]
 mod parked;
+#[path = "cli/up.rs"]
+mod up;
 #[path = "cli/words.rs"]
 mod words;
 

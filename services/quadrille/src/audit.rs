@@ -59,7 +59,12 @@ pub async fn print(config: Config, how: Audit, output: Output) -> Result<(), Fai
     let report = report.map_err(Failed::unavailable)?;
     match output {
         Output::Json => say_json(&report)?,
-        Output::Text => say(&report)?,
+        Output::Text => {
+            say(&report)?;
+            if report.is_clean() {
+                say("Nothing is wrong.\n")?;
+            }
+        }
     }
     report.verdict()
 }

@@ -157,7 +157,7 @@ impl History {
         let mut text = String::new();
         let mut line = |line: &str| writeln!(text, "{line}").expect("a String takes all");
         if let Some(first) = self.steps.first() {
-            line(&format!("order {}, first heard of at {}", self.order, first.at));
+            line(&format!("order {}, since {}", self.order, first.at));
         }
         picture.head().iter().for_each(|head| line(head));
         for (step, entry) in self.drawn.iter().zip(&self.steps) {
@@ -169,7 +169,8 @@ impl History {
             line(&format!("  {service:<10} {state}"));
         }
         if self.later > 0 {
-            line(&format!("{} later steps are not shown: leave out --at to see them", self.later));
+            let steps = if self.later == 1 { "step is" } else { "steps are" };
+            line(&format!("{} later {steps} not shown: leave out --at to see all", self.later));
         }
         text
     }

@@ -70,8 +70,9 @@ fn drawn(all: &[Told], screen: Screen) -> String {
         line(&format!("    {meaning}{secret}"));
     }
     line("");
-    line("Flags win over variables. Any other QUADRILLE_* variable is an error. A secret may be");
-    line("in a file that the variable with _FILE names: QUADRILLE_AMQP_URL_FILE=/run/secret.");
+    line("Flags win over variables. Any other QUADRILLE_* variable is an error.");
+    line("A secret may be in a file that the variable with _FILE behind it names,");
+    line("as in QUADRILLE_AMQP_URL_FILE=/run/secrets/amqp.");
     text
 }
 

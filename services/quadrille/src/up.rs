@@ -93,8 +93,8 @@ fn described(config: &Config) -> String {
 
 fn first_order(config: &Config) -> String {
     if config.amqp_url.is_none() {
-        return "\nNothing outside can send orders to an embedded broker: name a RabbitMQ with \
-                --amqp-url,\nor let `quadrille demo` play some."
+        return "\nNothing outside can send orders to an embedded broker: name a RabbitMQ\n\
+                with --amqp-url, or let `quadrille demo` play some."
             .to_owned();
     }
     let order = OrderId(Uuid::now_v7());
@@ -108,8 +108,8 @@ fn first_order(config: &Config) -> String {
         (None, None) => "--data DIR (once there is one)".to_owned(),
     };
     format!(
-        "\nThe first order, in any language: publish to the exchange quadrille.commands, with\n\
-         these routing keys and bodies (tests/clients has senders for Python and Node).\n\n\
+        "\nThe first order, in any language: publish to the exchange quadrille.commands\n\
+         with these routing keys and bodies (tests/clients: senders for Python, Node).\n\n\
          stock.receive.v1\n{stock}\n\norder.place.v1\n{place}\n\n\
          Then: quadrille history {order} {stores}"
     )

@@ -104,7 +104,7 @@ async fn what_a_stranger_wrote_cannot_move_the_cursor() -> Result<()> {
 
 #[tokio::test]
 async fn a_redriven_message_runs_to_its_end() -> Result<()> {
-    let mut setting = Setting::new().await?;
+    let setting = Setting::new().await?;
     setting.confirm_delivery().await?;
     setting.parked("shipping", 1).await?;
     setting.stage.receive_stock("TEA", 5).await?;

@@ -29,8 +29,11 @@ fn a_description_for_programs_names_every_queue() {
     assert_eq!(queues, expected.each_ref());
 }
 
+/// The reference of all verbs.
+const COMMANDS: &str = include_str!("../../../docs/reference/commands.md");
+
 const VERBS: [&[&str]; 12] = [
-    &[],
+    &["describe"],
     &["demo"],
     &["up"],
     &["history"],
@@ -51,7 +54,12 @@ fn the_help_of_each_verb_fits_a_terminal_and_ends_with_its_exit_codes() {
         assert_eq!(help.code, Some(0), "{help:?}");
         let wide = help.out.lines().find(|line| line.chars().count() > 80);
         assert_eq!(wide, None, "{verb:?}");
-        assert!(*verb == ["parked"] || help.out.contains("Exit codes:"), "{verb:?}: {}", help.out);
+        if *verb == ["parked"] {
+            continue;
+        }
+        assert!(help.out.contains("Exit codes:"), "{verb:?}: {}", help.out);
+        let usage = &help.out[help.out.find("Usage:").unwrap()..];
+        assert!(COMMANDS.contains(usage.trim_end()), "write this into its page:\n{usage}");
     }
 }
 
@@ -119,7 +127,7 @@ fn a_history_is_told_as_of_any_moment() {
     };
     assert!(told(&[]).contains("✗ cancelled (deadline)"));
     let early = told(&["--at", "+200ms"]);
-    assert!(!early.contains("cancelled") && early.contains("later steps are not shown"), "{early}");
+    assert!(!early.contains("cancelled") && early.contains("not shown: leave out --at"), "{early}");
     let early: serde_json::Value =
         serde_json::from_str(&told(&["--at", "+200ms", "-o", "json"])).unwrap();
     assert!(early["states"]["order"]["Placed"].is_object(), "{early}");
