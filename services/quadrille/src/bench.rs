@@ -41,12 +41,23 @@ pub enum Form {
     Ours,
     /// The same with bundling on.
     Bundled,
-    /// As they are, on stores that hold many finished orders: see `--prefill`.
+    /// With bundling on, on stores that hold many finished orders: see `--prefill`.
     Filled,
     /// The same messages and rows in batches, without any logic.
     Raw,
     /// The same messages and rows one by one, each waited for.
     Naive,
+}
+
+impl Form {
+    /// The form that it adds something to.
+    fn base(self) -> Option<Self> {
+        match self {
+            Self::Bundled => Some(Self::Ours),
+            Self::Filled => Some(Self::Bundled),
+            Self::Ours | Self::Raw | Self::Naive => None,
+        }
+    }
 }
 
 /// Flags of `quadrille bench`.
@@ -142,8 +153,7 @@ async fn measure(config: &Config, options: Options) -> Result<()> {
     for nth in 1..=options.runs {
         for parts in &options.parts {
             for form in &options.forms {
-                let alone = matches!(form, Form::Ours | Form::Filled);
-                if *parts == Parts::Embedded && !alone {
+                if *parts == Parts::Embedded && *form != Form::Ours {
                     continue; // the other forms are about a broker
                 }
                 eprintln!("run {nth} of {}: {form:?} on {parts:?}", options.runs);

@@ -8,4 +8,5 @@ mod clients;
 mod crash_loop;
 mod deadlines;
 mod faults;
+mod newcomer;
 mod stories;

@@ -97,7 +97,7 @@ impl Fleet {
             Parts::Postgres => variables.push(("QUADRILLE_POSTGRES_URL", servers.postgres()?)),
             _ => variables.push(("QUADRILLE_DATA", keeper.folder().display().to_string())),
         }
-        if form == Form::Bundled {
+        if matches!(form, Form::Bundled | Form::Filled) {
             variables.push(("QUADRILLE_BUNDLING", "on".to_owned()));
         }
         let mut running = BTreeMap::new();

@@ -39,7 +39,8 @@ pub(super) struct Line {
     /// Orders a second against those of the other forms in the same run.
     pub(super) of_naive: Option<f64>,
     pub(super) of_raw: Option<f64>,
-    pub(super) of_ours: Option<f64>,
+    /// Of the same without what this form adds: bundled of ours, filled of bundled.
+    pub(super) of_base: Option<f64>,
     /// Latency at the fixed rate against that of the raw form in the same run.
     pub(super) p50_of_raw: Option<f64>,
     pub(super) p99_of_raw: Option<f64>,
@@ -91,7 +92,7 @@ impl Report {
                 median,
                 of_naive: self.ratio(*at, Form::Naive, rate),
                 of_raw: self.ratio(*at, Form::Raw, rate),
-                of_ours: self.ratio(*at, Form::Ours, rate),
+                of_base: at.1.base().and_then(|base| self.ratio(*at, base, rate)),
                 p50_of_raw: self.ratio(*at, Form::Raw, |found| found.fixed_p50_ms),
                 p99_of_raw: self.ratio(*at, Form::Raw, |found| found.fixed_p99_ms),
                 all: all.clone(),
@@ -111,8 +112,9 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let summary = self.summary();
         format!(
-            "Medians of {} runs, the forms taking turns. {} orders under way; filled: {} finished before.\n\
-             An order is {} messages handled and {} published.\n{}\n\n\
+            "Medians of {} runs, the forms taking turns. {} orders under way; filled: {} finished\n\
+             before. An order is {} messages handled and {} published.\n\
+             x base: bundled of ours, filled of bundled.\n{}\n\n\
              What it costs: CPU seconds for 1,000 orders, % of a core and MB when idle, MB at the \
              most,\nmessages in a unit of work.\n{}\n",
             self.runs,
@@ -133,7 +135,7 @@ impl Report {
             "messages/s",
             "x naive",
             "x raw",
-            "x ours",
+            "x base",
             "p50 / p99 ms",
             &format!("at {}/s", self.rate),
             "x raw",
@@ -149,7 +151,7 @@ impl Report {
                 format!("{:.0}", line.messages_per_s),
                 line.of_naive.map_or(String::new(), |r| format!("{r:.1}")),
                 ratio(line.of_raw),
-                ratio(line.of_ours),
+                ratio(line.of_base),
                 format!("{:.0} / {:.0}", m.peak_p50_ms, m.peak_p99_ms),
                 format!("{:.1} / {:.1}", m.fixed_p50_ms, m.fixed_p99_ms),
                 slower.map_or(String::new(), |(p50, p99)| format!("{p50:.2} / {p99:.2}")),
