@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod process;
+pub mod rounds;
 pub mod stage;
 
 pub use quadrille_harness::{keeper, servers};

@@ -278,6 +278,31 @@ impl Stage {
         self.troupe.crash(service)
     }
 
+    /// Kills every process of a service as a crash would; nobody starts them again.
+    pub fn kill(&mut self, service: &str) -> Result<()> {
+        self.troupe.kill(service)
+    }
+
+    /// Starts a service again that was killed.
+    pub fn revive(&mut self, service: &str) -> Result<()> {
+        self.troupe.revive(service)
+    }
+
+    /// Stops every process where it stands: connections stay open and nobody does anything.
+    pub fn freeze(&self) {
+        self.troupe.freeze();
+    }
+
+    /// Lets them go on after `freeze`.
+    pub fn thaw(&self) {
+        self.troupe.thaw();
+    }
+
+    /// Waits until each process of a service has begun to consume so often since its start.
+    pub fn wait_until_consuming(&mut self, service: &str, times: usize) -> Result<()> {
+        self.troupe.wait_until_consuming(service, times)
+    }
+
     /// Asks every process to end and waits; an error unless all leave with 0 in time.
     pub async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
         self.troupe.stop(deadline).await
@@ -286,6 +311,11 @@ impl Stage {
     /// Starts every process again after `stop`.
     pub fn start_again(&mut self) -> Result<()> {
         self.troupe.start_again()
+    }
+
+    /// The virtual host alone, as `rabbitmqctl` wants it; none if it is embedded.
+    pub fn vhost(&self) -> Option<&str> {
+        self.amqp_url().and_then(|url| url.rsplit('/').next())
     }
 
     /// The folder with the files of SQLite, if that is what it runs on.

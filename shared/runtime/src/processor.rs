@@ -371,10 +371,15 @@ impl<S: Service> Processor<S> {
         self.health.stopping();
         self.intake.close().await;
         let deadline = Instant::now() + DRAIN_DEADLINE;
-        while self.calls.under_way() && Instant::now() < deadline {
-            tokio::select! {
-                Some(answer) = self.answers.recv() => self.answers(answer).await?,
-                () = self.clock.sleep(Duration::from_millis(50)) => {}
+        loop {
+            // Asked first: an answer is in the channel before its call is over.
+            let calling = self.calls.under_way();
+            match self.answers.try_recv() {
+                Ok(answer) => self.answers(answer).await?,
+                Err(_) if calling && Instant::now() < deadline => {
+                    self.clock.sleep(Duration::from_millis(10)).await;
+                }
+                Err(_) => break,
             }
         }
         let rest = deadline.saturating_duration_since(Instant::now());

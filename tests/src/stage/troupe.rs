@@ -75,7 +75,7 @@ impl Troupe {
         let data = Keeper::new("stage")?;
         let variable = ("QUADRILLE_DATA", data.folder().display().to_string());
         let mut troupe = Troupe::start(amqp_url, &variable, 1)?;
-        troupe.wait_until_all_consume(1)?;
+        troupe.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
             let file = data.folder().join(format!("{service}.sqlite"));
@@ -92,13 +92,17 @@ impl Troupe {
     ) -> Result<(Troupe, Stores)> {
         let variable = ("QUADRILLE_POSTGRES_URL", postgres_url.to_owned());
         let mut troupe = Troupe::start(amqp_url, &variable, replicas)?;
-        troupe.wait_until_all_consume(1)?;
+        troupe.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
             let store = Postgres::connect(postgres_url, service, PoolSize(1)).await?;
             stores.insert(service, Arc::new(store) as Arc<dyn Store>);
         }
         Ok((troupe, stores))
+    }
+
+    fn wait_until_all_consume(&mut self) -> Result<()> {
+        SERVICES.iter().try_for_each(|service| self.wait_until_consuming(service, 1))
     }
 
     fn start(amqp_url: &str, store: &(&str, String), replicas: usize) -> Result<Troupe> {
@@ -117,26 +121,50 @@ impl Troupe {
         Ok(troupe)
     }
 
-    /// Waits until each process has said so often that it consumes.
-    pub(crate) fn wait_until_all_consume(&mut self, times: usize) -> Result<()> {
-        for dancer in &mut self.dancers {
-            let consuming = format!("{CONSUMING}\"{}\"", dancer.service);
-            let found = dancer.process.wait_for_lines(&consuming, times, SOON);
-            found.with_context(|| format!("{} does not consume", dancer.service))?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn crash(&mut self, service: &str) -> Result<()> {
         self.turn += 1;
         let turn = self.turn;
-        let mut processes: Vec<_> =
-            self.dancers.iter_mut().filter(|dancer| dancer.service == service).collect();
+        let mut processes: Vec<_> = self.of(service).collect();
         let count = processes.len();
         let dancer = &mut processes[turn % count];
         dancer.process.kill9()?;
         dancer.process = dancer.program.start()?;
         Ok(())
+    }
+
+    /// Kills every process of a service, and leaves it so.
+    pub(crate) fn kill(&mut self, service: &str) -> Result<()> {
+        self.of(service).try_for_each(|dancer| dancer.process.kill9())
+    }
+
+    /// Starts every process of a service that was killed.
+    pub(crate) fn revive(&mut self, service: &str) -> Result<()> {
+        self.of(service).try_for_each(|dancer| {
+            dancer.process = dancer.program.start()?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.dancers.iter().for_each(|dancer| dancer.process.freeze());
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.dancers.iter().for_each(|dancer| dancer.process.thaw());
+    }
+
+    /// Waits until each process of a service has said so often that it consumes.
+    pub(crate) fn wait_until_consuming(&mut self, service: &str, times: usize) -> Result<()> {
+        let consuming = format!("{CONSUMING}\"{service}\"");
+        for dancer in self.of(service) {
+            let found = dancer.process.wait_for_lines(&consuming, times, SOON);
+            found.with_context(|| format!("{service} does not consume"))?;
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, service: &str) -> impl Iterator<Item = &mut Dancer> {
+        self.dancers.iter_mut().filter(move |dancer| dancer.service == service)
     }
 
     pub(crate) async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
@@ -185,7 +213,7 @@ impl Troupe {
             return Ok(vec![platform.metrics().text()]);
         }
         let mut all = Vec::new();
-        for dancer in self.dancers.iter_mut().filter(|dancer| dancer.service == service) {
+        for dancer in self.of(service) {
             let line = dancer.process.wait_for_line(PROBES, SOON)?;
             let address = line.rsplit('=').next().unwrap_or_default();
             let url = format!("http://{address}/metrics");

@@ -7,4 +7,5 @@ mod bomb;
 mod clients;
 mod crash_loop;
 mod deadlines;
+mod faults;
 mod stories;
