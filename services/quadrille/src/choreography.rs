@@ -4,8 +4,9 @@
 
 pub mod truth;
 
+use crate::timeline::state_name;
 use Network::{Once, Repeating, Twice};
-use quadrille_check::{Choreography, Network, Report, Rules, Timers, variants};
+use quadrille_check::{Choreography, Network, Report, Rules, Timers, View, variants};
 use quadrille_contracts::*;
 use quadrille_core::{Adapter, Event, Fault, Service, Wiring, check, messages};
 use quadrille_inventory::{Inventory, Key, Record};
@@ -17,6 +18,7 @@ use quadrille_runtime::intake::topology;
 use quadrille_shipping::Shipment;
 use quadrille_shipping::carrier::{Carrier, CarrierAccepted};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The one list of participants: a new service is one word here.
@@ -45,6 +47,19 @@ macro_rules! participants {
                 <$service as Service>::NAME,
                 std::any::type_name::<<$service as Service>::Entity>(),
             )),+])
+        }
+
+        /// Of each entity in a world that should move on: its service, its state, and how long
+        /// that may last.
+        pub fn overdue(view: &View) -> Vec<(&'static str, String, Duration)> {
+            let mut all = Vec::new();
+            $(for entity in view.entities::<$service>().values() {
+                let state = || serde_json::to_value(entity).expect("states are plain data");
+                if let Some(after) = <$service as Service>::overdue_after(entity) {
+                    all.push((<$service as Service>::NAME, state_name(&state()), after));
+                }
+            })+
+            all
         }
 
         fn nobody_has_heard_of_anything() -> Choreography {

@@ -40,15 +40,15 @@ enum Verb {
     /// Explore every order of events with the shipped services
     #[command(after_help = help::CHECK)]
     Check(Check),
-    /// Look at messages that nobody could use, have them tried again or give them up
+    /// Look at, try again or give up messages that nobody could use
     Parked(parked::Parked),
-    /// Print who takes part and what goes between them; needs no broker and no store
+    /// Print who takes part and what goes between them, offline
     #[command(after_help = help::DESCRIBE)]
     Describe(Describe),
     /// Print every setting, its value and where that is from
     #[command(after_help = help::SETTINGS)]
     Settings(Form),
-    /// Measure rate, latency and cost beside a naive form and one without logic
+    /// Measure rate, latency and cost beside two simpler forms
     Bench(Bench),
 }
 

@@ -2,10 +2,10 @@
 mod drawn;
 
 use crate::check::{Options, check};
-use crate::choreography::{PARTICIPANTS, entities, states, topologies};
+use crate::choreography::{PARTICIPANTS, entities, overdue, scopes, states, topologies};
 use crate::screen::{Output, say, say_json};
 use anyhow::Result;
-use quadrille_check::{graph, state_diagram};
+use quadrille_check::{Network, Rules, graph, state_diagram};
 use quadrille_core::{Descriptor, Origin, Wiring};
 use quadrille_order::{DEADLINE, OrderDeadline};
 use quadrille_runtime::broker::Topology;
@@ -14,6 +14,8 @@ use quadrille_runtime::message::BODY_MAX_BYTES;
 use quadrille_runtime::processor::BATCH_MAX;
 use quadrille_runtime::wire::kind_of;
 use serde::Serialize;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ const TIMERS: &[(&str, Duration, &str)] = &[(
 
 /// Scopes that meet every move that needs no repeat, and take no second; tested against all scopes.
 const SCOPES: [&str; 6] = ["3b", "3c", "6a", "8", "9b", "10a"];
+
+/// One that meets every state that should not last; tested against the page of the reference.
+const LASTING: &str = "10a";
 
 /// The whole choreography.
 #[derive(Debug, Serialize)]
@@ -48,6 +53,8 @@ struct Party {
     consumes: Vec<Consumed>,
     publishes: Vec<Published>,
     timers: Vec<Timer>,
+    /// States in which a person should look at an entity after a while.
+    overdue: Vec<Overdue>,
     requests: Vec<Request>,
 }
 
@@ -77,6 +84,12 @@ struct Timer {
     name: &'static str,
     after_ms: u64,
     about: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Overdue {
+    state: &'static str,
+    after_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,9 +173,11 @@ impl Description {
             requests: wiring.consumes.iter().map(|d| d.name).collect(),
             answers: wiring.publishes.iter().map(|d| d.name).collect(),
         };
+        let lasting = lasting();
+        let party = |(w, t): (&'static Wiring, Topology)| Party::new(w, &t, &lasting);
         Self {
             commands: Topology::exchange_of("commands"),
-            services: services().zip(topologies()).map(|(w, t)| Party::new(w, &t)).collect(),
+            services: services().zip(topologies()).map(party).collect(),
             adapters: adapters().map(adapter).collect(),
             limits: Limits { body_max_bytes: BODY_MAX_BYTES, batch_max_messages: BATCH_MAX },
         }
@@ -170,8 +185,12 @@ impl Description {
 }
 
 impl Party {
-    fn new(wiring: &Wiring, topology: &Topology) -> Self {
+    fn new(wiring: &Wiring, topology: &Topology, lasting: &Lasting) -> Self {
         let name = wiring.name;
+        let overdue = |state: &&'static str| {
+            let after = lasting.get(&(name, (*state).to_owned()))?;
+            Some(Overdue { state, after_ms: millis(*after) })
+        };
         let entity = entities()[name].rsplit("::").next().unwrap_or(name);
         Self {
             name,
@@ -183,6 +202,7 @@ impl Party {
             consumes: wiring.consumes.iter().map(|d| Consumed::new(d, topology)).collect(),
             publishes: wiring.publishes.iter().map(Published::new).collect(),
             timers: wiring.consumes.iter().filter_map(Timer::new).collect(),
+            overdue: states()[name].iter().filter_map(overdue).collect(),
             requests: wiring.requests.iter().filter_map(Request::new).collect(),
         }
     }
@@ -226,9 +246,30 @@ impl Timer {
         let timer = message.origin == Origin::Internal && answering(message.name).is_none();
         let (name, after, about) =
             TIMERS.iter().find(|(name, ..)| timer && *name == message.name)?;
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        Some(Self { name, after_ms, about })
+        Some(Self { name, after_ms: millis(*after), about })
     }
+}
+
+/// By service and state.
+type Lasting = BTreeMap<(&'static str, String), Duration>;
+
+/// How long each state may last, from entities that were met while exploring.
+fn lasting() -> Lasting {
+    let found = RefCell::new(Lasting::new());
+    let note = |view: &quadrille_check::View| {
+        let met = overdue(view).into_iter();
+        found.borrow_mut().extend(met.map(|(service, state, after)| ((service, state), after)));
+        Ok(())
+    };
+    for scope in scopes(false).iter().filter(|scope| scope.name == LASTING) {
+        let rules = Rules { always: &note, ..Rules::default() };
+        scope.choreography().explore(Network::Once, &rules);
+    }
+    found.into_inner()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Request {

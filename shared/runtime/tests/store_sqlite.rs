@@ -6,7 +6,9 @@ use quadrille_runtime::{
     conformance::store::Stage,
     message::Raw,
     sqlite::Sqlite,
-    store::{Changes, EntityRow, InboxRow, JournalRow, ParkedRow, Store, StoreError, Wanted},
+    store::{
+        Changes, EntityRow, InboxRow, JournalRow, ParkedRow, RequestRow, Store, StoreError, Wanted,
+    },
 };
 use rusqlite::Connection;
 use std::{
@@ -370,4 +372,29 @@ async fn the_clock_goes_on_from_the_last_commit_after_a_restart() {
     store.close().await;
     let store = Sqlite::open(stage.directory.store()).unwrap();
     assert_eq!(store.overdue(9).await.unwrap().len(), 1, "what was late is late");
+}
+
+#[tokio::test]
+async fn who_is_alone_with_a_store_need_not_wait_for_the_leases_of_the_dead() {
+    let directory = Directory::new();
+    let request = RequestRow {
+        id: Uuid::from_u128(1),
+        attempts: 1,
+        created_at_ms: SystemClock.now_ms(),
+        lease_ms: 60_000,
+        adapter: "provider".to_owned(),
+        entity: "o-1".to_owned(),
+        name: "provider.capture".to_owned(),
+        version: 1,
+        correlation: "o-1".to_owned(),
+        traceparent: None,
+        body: Bytes::from_static(b"{}"),
+    };
+    let changes = Changes { requests: vec![request], ..Changes::default() };
+    let first = Sqlite::open(directory.store()).unwrap();
+    first.begin().await.unwrap().commit(changes).await.unwrap();
+    first.close().await;
+    let claimed = |store: Sqlite| async move { store.claim_requests(9, 1).await.unwrap().len() };
+    assert_eq!(claimed(Sqlite::open(directory.store()).unwrap()).await, 0, "another may be at it");
+    assert_eq!(claimed(Sqlite::open_alone(directory.store()).unwrap()).await, 1);
 }

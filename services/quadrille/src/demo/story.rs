@@ -49,7 +49,7 @@ const RECEIVED: u32 = 20;
 /// Longer than a story takes on a slow machine.
 const PATIENT_MS: u32 = 8_000;
 /// Shorter than the provider of `tok_late` is silent.
-const IMPATIENT_MS: u32 = 400;
+const IMPATIENT_MS: u32 = 250;
 
 const UNDONE: [&str; 4] = ["Cancelled", "Released", "Voided", "Aborted"];
 const SHIPS: Story = Story {

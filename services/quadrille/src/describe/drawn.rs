@@ -1,5 +1,5 @@
 //! The description in words, for a terminal of 80 columns.
-use super::{Consumed, Description, Limits, Party, Published, Request, Timer};
+use super::{Consumed, Description, Limits, Overdue, Party, Published, Request, Timer};
 use std::fmt;
 
 /// Columns of a terminal that nobody has made wider.
@@ -19,6 +19,10 @@ impl fmt::Display for Description {
             list(f, "may answer", &adapter.answers.join(", "))?;
             writeln!(f)?;
         }
+        writeln!(
+            f,
+            "What stays in a state until it is overdue raises an alarm, and decides nothing."
+        )?;
         let Limits { body_max_bytes, batch_max_messages } = limits;
         writeln!(f, "Commands from outside go to the exchange {commands}, with a JSON body,")?;
         writeln!(f, "and with the message's name and version as routing key: order.place.v1")?;
@@ -50,6 +54,12 @@ impl fmt::Display for Party {
         for Timer { name, after_ms, about } in &self.timers {
             list(f, "timer", &format!("{name} after {} min, {about}", after_ms / 60_000))?;
         }
+        let overdue =
+            self.overdue.iter().map(|Overdue { state, after_ms }| match after_ms / 60_000 {
+                0 => format!("{state} at once"),
+                minutes => format!("{state} after {minutes} min"),
+            });
+        list(f, "overdue", &overdue.collect::<Vec<_>>().join(", "))?;
         let mut head = "asks";
         for Request { name, adapter } in &self.requests {
             row(f, head, name, &format!("of the {adapter}"))?;
