@@ -6,11 +6,15 @@ mod book;
 mod replay;
 mod settled;
 
-use crate::everyone::Stores;
+use crate::everyone::{self, Stores};
+use crate::screen::{Output, say, say_json};
+use anyhow::anyhow;
 use book::Book;
 use quadrille_inventory::Inventory;
 use quadrille_order::Order;
 use quadrille_payment::Payment;
+use quadrille_runtime::config::Config;
+use quadrille_runtime::entry::Failed;
 use quadrille_runtime::store::StoreError;
 use quadrille_shipping::Shipment;
 use serde::Serialize;
@@ -44,6 +48,27 @@ pub struct Violation {
 /// Violations shown; more of them say nothing new.
 const SHOWN_MAX: usize = 50;
 
+/// Prints what the audit of all stores finds.
+///
+/// # Errors
+/// If a store cannot be read, or something is not as it must be.
+pub async fn print(config: Config, how: Audit, output: Output) -> Result<(), Failed> {
+    let stores = everyone::look(&config).await?;
+    let report = audit(&stores, how).await;
+    everyone::close(&stores).await;
+    let report = report.map_err(Failed::unavailable)?;
+    match output {
+        Output::Json => say_json(&report)?,
+        Output::Text => {
+            say(&report)?;
+            if report.is_clean() {
+                say("Nothing is wrong.\n")?;
+            }
+        }
+    }
+    report.verdict()
+}
+
 /// Checks all journals.
 ///
 /// # Errors
@@ -69,14 +94,23 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.violations.is_empty()
     }
+
+    /// How a command that found this ends.
+    pub(crate) fn verdict(&self) -> Result<(), Failed> {
+        match self.violations.len() {
+            0 => Ok(()),
+            1 => Err(Failed::wrong(anyhow!("the audit found a violation"))),
+            n => Err(Failed::wrong(anyhow!("the audit found {n} violations"))),
+        }
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         for (invariant, count) in &self.checked {
             let wrong = self.violations.iter().filter(|v| v.invariant == *invariant).count();
-            let verdict = if wrong == 0 { "ok".to_owned() } else { format!("{wrong} WRONG") };
-            writeln!(f, "  {verdict:>8}  {invariant} ({count} checked)")?;
+            let verdict = if wrong == 0 { "ok" } else { "WRONG" };
+            writeln!(f, "{verdict:>5} {count:>6}  {invariant}")?;
         }
         for Violation { invariant, subject, what } in self.violations.iter().take(SHOWN_MAX) {
             writeln!(f, "wrong: {subject}: {what} [{invariant}]")?;
@@ -118,10 +152,10 @@ const ONCE: &str = "a message has its effect once";
 const SAID_ONCE: &str = "an order has each of its events once";
 const CAUSE: &str = "what was consumed was published before, in the same conversation";
 const STOCK: &str = "units received = available + reserved + issued";
-const MONEY: &str = "money is taken once, in the order's amount, and given back whole or not";
+const MONEY: &str = "money is taken once, whole, and given back whole or not at all";
 const AGREE: &str = "goods, money and parcel of an order agree; closed means settled";
-const WHOLE: &str = "every order has ended: all of it was done, or nothing is left of it";
-const HEARD: &str = "every event was consumed or parked by every service that listens for it";
+const WHOLE: &str = "every order has ended: all of it was done, or none of it is left";
+const HEARD: &str = "every event has reached every service that listens for it";
 const CONFIRMED: &str = "every event is known to be with the broker";
 const NOTHING_LEFT: &str = "no timer, request or deferred message is left";
 

@@ -17,6 +17,7 @@ use quadrille_runtime::entry::{Failed, stop_on_signal};
 use report::Report;
 use run::Plan;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use story::Story;
 
@@ -40,6 +41,8 @@ pub enum Form {
     Ours,
     /// The same with bundling on.
     Bundled,
+    /// As they are, on stores that hold many finished orders: see `--prefill`.
+    Filled,
     /// The same messages and rows in batches, without any logic.
     Raw,
     /// The same messages and rows one by one, each waited for.
@@ -69,8 +72,8 @@ pub struct Options {
     /// Orders a second at the fixed rate
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
-    /// Finish so many orders first, and measure on what they leave in the stores
-    #[arg(long, default_value_t = 0)]
+    /// Orders finished before the form `filled` is measured
+    #[arg(long, default_value_t = 1_000_000)]
     prefill: u32,
     /// All services in one process instead of one process each
     #[arg(long)]
@@ -135,15 +138,17 @@ async fn measure(config: &Config, options: Options) -> Result<()> {
     let file = tempfile(&serde_json::to_vec(&story)?)?;
     let mut servers = Servers::named(amqp_url, postgres_url);
     let mut report = Report::new(&options, &story);
+    let mut filled = BTreeMap::new();
     for nth in 1..=options.runs {
         for parts in &options.parts {
             for form in &options.forms {
-                if *parts == Parts::Embedded && *form != Form::Ours {
+                let alone = matches!(form, Form::Ours | Form::Filled);
+                if *parts == Parts::Embedded && !alone {
                     continue; // the other forms are about a broker
                 }
                 eprintln!("run {nth} of {}: {form:?} on {parts:?}", options.runs);
                 let plan = Plan { parts: *parts, form: *form, options: &options, story: &file.0 };
-                report.add(*parts, *form, plan.run(&mut servers).await?);
+                report.add(*parts, *form, plan.run(&mut servers, &mut filled).await?);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! `quadrille check`: explores the choreography, scope by scope, and says what it found.
 use crate::choreography::{self, Scope};
-use anyhow::{Result, bail};
-use comfy_table::{CellAlignment, Table as Sheet};
+use crate::screen::{Output, say, say_json};
+use anyhow::{Result, anyhow, bail};
+use comfy_table::{CellAlignment, ContentArrangement, Table as Sheet};
 use quadrille_check::{Network, Report, Table, sequence, state_diagram};
 use quadrille_core::Wiring;
+use quadrille_runtime::entry::Failed;
 use serde::Serialize;
 use std::fmt;
 use std::num::NonZero;
@@ -17,12 +19,36 @@ pub struct Options {
     pub long: bool,
     /// Only the scope of this name, a long one too.
     pub scope: Option<String>,
+    /// Only the network that delivers each message once.
+    pub once: bool,
     /// Called whenever a scope is done, such as to print the row to standard error.
     pub progress: fn(&Row),
 }
 impl Default for Options {
     fn default() -> Self {
-        Self { long: false, scope: None, progress: |_| () }
+        Self { long: false, scope: None, once: false, progress: |_| () }
+    }
+}
+
+/// Explores as the flags say, and prints what was found.
+///
+/// # Errors
+/// If there is no such scope, or something was found.
+pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
+    let summary = check(options).map_err(Failed::config)?;
+    match output {
+        Output::Json => say_json(&summary)?,
+        Output::Text => say(&summary)?,
+    }
+    let faults: usize = summary.rows.iter().map(|row| row.faults.len()).sum();
+    if faults > 0 {
+        return Err(Failed::wrong(anyhow!("{faults} faults were found")));
+    }
+    match summary.rows.iter().find(|row| !row.complete) {
+        Some(Row { scope, .. }) => {
+            Err(Failed::wrong(anyhow!("scope {scope} was not tried to its end")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -87,6 +113,9 @@ const LEGEND: &str = "`->` next state, `+` what is published, asked for or set a
     *Never comes, reject*: within the scopes explored, this is proved impossible.\n\
     *Is never about it*: no message of this name leads to an entity in this state.";
 
+/// Columns of a terminal that nobody has made wider.
+const WIDTH: u16 = 80;
+
 /// Scopes tried at once: a long one takes about a GiB.
 const THREADS_MAX: usize = 4;
 
@@ -129,7 +158,9 @@ fn jobs(options: &Options) -> Result<Vec<Job>> {
     }
     let each = |scope: &&Scope| {
         let scope: Scope = (*scope).clone();
-        scope.networks.iter().map(move |network| (scope.clone(), *network))
+        let networks = scope.networks.iter();
+        let networks = networks.filter(|network| !options.once || **network == Network::Once);
+        networks.map(move |network| (scope.clone(), *network))
     };
     Ok(chosen.iter().flat_map(each).collect())
 }
@@ -175,6 +206,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut sheet = Sheet::new();
         sheet.load_style(comfy_table::presets::ASCII_MARKDOWN);
+        sheet.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
         sheet.set_header(["scope", "about", "network", "states", "rests", "ms", "faults"]);
         for row in &self.rows {
             let faults = if row.complete { "" } else { "stopped at the limit, " };

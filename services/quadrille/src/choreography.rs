@@ -12,6 +12,8 @@ use quadrille_inventory::{Inventory, Key, Record};
 use quadrille_order::Order;
 use quadrille_payment::Payment;
 use quadrille_payment::provider::Provider;
+use quadrille_runtime::broker::Topology;
+use quadrille_runtime::intake::topology;
 use quadrille_shipping::Shipment;
 use quadrille_shipping::carrier::{Carrier, CarrierAccepted};
 use std::collections::BTreeMap;
@@ -29,6 +31,19 @@ macro_rules! participants {
             BTreeMap::from([$((
                 <$service as Service>::NAME,
                 variants::<<$service as Service>::Entity>(),
+            )),+])
+        }
+
+        /// What each service needs a broker to have.
+        pub fn topologies() -> Vec<Topology> {
+            vec![$(topology::<$service>()),+]
+        }
+
+        /// What each service's entities are called in the code.
+        pub fn entities() -> BTreeMap<&'static str, &'static str> {
+            BTreeMap::from([$((
+                <$service as Service>::NAME,
+                std::any::type_name::<<$service as Service>::Entity>(),
             )),+])
         }
 

@@ -1,10 +1,13 @@
 //! `quadrille history ORDER`: what happened to one order, and how everything stood at that time.
-use crate::everyone::Stores;
+use crate::everyone::{self, Stores};
 use crate::picture::Picture;
-use crate::screen::{Ink, Screen};
+use crate::screen::{Ink, Output, Screen, say, say_json};
 use crate::timeline::{Step, timeline};
+use anyhow::anyhow;
 use jiff::Timestamp;
 use quadrille_contracts::OrderId;
+use quadrille_runtime::config::Config;
+use quadrille_runtime::entry::Failed;
 use quadrille_runtime::store::StoreError;
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -33,6 +36,28 @@ impl FromStr for Moment {
         let at: Result<Timestamp, _> = text.parse();
         at.map(|at| Self::At(at.as_millisecond()))
             .map_err(|_| format!("{text:?} is neither like 2026-11-21T10:45:00Z nor like +250ms"))
+    }
+}
+
+/// Prints the history of an order.
+///
+/// # Errors
+/// If a store cannot be read, or no service has heard of the order.
+pub async fn print(
+    config: Config,
+    order: OrderId,
+    until: Option<Moment>,
+    output: Output,
+) -> Result<(), Failed> {
+    let stores = everyone::look(&config).await?;
+    let told = history(&stores, order, until).await;
+    everyone::close(&stores).await;
+    let told = told.map_err(Failed::unavailable)?.ok_or_else(|| {
+        Failed::wrong(anyhow!("no service has heard of order {order}: check the id and the stores"))
+    })?;
+    match output {
+        Output::Json => say_json(&told),
+        Output::Text => say(told.drawn(Screen::of_stdout())),
     }
 }
 
@@ -132,7 +157,7 @@ impl History {
         let mut text = String::new();
         let mut line = |line: &str| writeln!(text, "{line}").expect("a String takes all");
         if let Some(first) = self.steps.first() {
-            line(&format!("order {}, first heard of at {}", self.order, first.at));
+            line(&format!("order {}, since {}", self.order, first.at));
         }
         picture.head().iter().for_each(|head| line(head));
         for (step, entry) in self.drawn.iter().zip(&self.steps) {
@@ -144,7 +169,8 @@ impl History {
             line(&format!("  {service:<10} {state}"));
         }
         if self.later > 0 {
-            line(&format!("{} later steps are not shown: leave out --at to see them", self.later));
+            let steps = if self.later == 1 { "step is" } else { "steps are" };
+            line(&format!("{} later {steps} not shown: leave out --at to see all", self.later));
         }
         text
     }

@@ -8,45 +8,57 @@ use serde_json::Value;
 const LANES_MIN_WIDTH: usize = 76;
 /// Milliseconds, before the lanes.
 const TIME_WIDTH: usize = 11;
-const LANE_MAX_WIDTH: usize = 24;
+/// Of 69 columns, as 80 have left for lanes: the first says most.
+const LANES: [usize; SERVICES.len()] = [0, 24, 39, 54];
+const LANES_OF: usize = 69;
+/// Wider lanes only lead the eye away.
+const LANES_MAX_WIDTH: usize = 110;
 
 /// Draws timelines on a screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture {
     screen: Screen,
-    /// Columns of one lane; none if there is no room for lanes.
-    lane: Option<usize>,
+    /// The column at which each lane begins; none if there is no room for lanes.
+    lanes: Option<[usize; SERVICES.len()]>,
 }
 
 impl Picture {
     pub fn on(screen: Screen) -> Self {
-        let lane = (screen.width.saturating_sub(TIME_WIDTH) / SERVICES.len()).min(LANE_MAX_WIDTH);
-        Self { screen, lane: (screen.width >= LANES_MIN_WIDTH).then_some(lane) }
+        let width = screen.width.min(LANES_MAX_WIDTH).saturating_sub(TIME_WIDTH);
+        let lanes = LANES.map(|at| at * width / LANES_OF);
+        Self { screen, lanes: (screen.width >= LANES_MIN_WIDTH).then_some(lanes) }
     }
 
     /// The names above the lanes; none if there are no lanes.
     pub fn head(&self) -> Option<String> {
-        let lane = self.lane?;
-        let names: String = SERVICES.iter().map(|name| format!("{name:<lane$}")).collect();
-        Some(self.screen.paint(Ink::Strong, &format!("{:TIME_WIDTH$}{}", "", names.trim_end())))
+        let mut cells = Cells(Vec::new());
+        for (at, name) in self.lanes?.into_iter().zip(SERVICES) {
+            cells.write(at, Ink::Strong, name);
+        }
+        Some(format!("{:TIME_WIDTH$}{}", "", cells.painted(&self.screen)))
     }
 
     /// One step, so long after the beginning.
     pub fn line(&self, step: &Step, after_ms: i64) -> String {
         let time = self.screen.paint(Ink::Dim, &format!("{after_ms:>6} ms  "));
         let (mark, ink, text) = what(step);
-        let Some(lane) = self.lane else {
+        let Some(lanes) = self.lanes else {
             let text = self.screen.paint(ink, &format!("{mark} {text}"));
             return format!("{time}{:<10} {text}", step.service());
         };
-        let mut cells = Cells::new(lane);
-        let at = step.lane * lane;
-        let room = if step.lane + 1 == SERVICES.len() { LANE_MAX_WIDTH + 8 } else { lane };
-        let end = cells.write(at, ink, &clipped(&format!("{mark} {text}"), room - 1));
-        if let Some(from) = step.from.map(|from| from * lane) {
+        let mut cells = Cells::new(&lanes);
+        let at = lanes[step.lane];
+        // Text may run over the lanes to its right, but not into the arrow's tail.
+        let from = step.from.map(|from| lanes[from]);
+        let room = match from {
+            Some(from) if from > at => from - at - 2,
+            _ => self.screen.width - TIME_WIDTH - at,
+        };
+        let end = cells.write(at, ink, &clipped(&format!("{mark} {text}"), room));
+        if let Some(from) = from {
             if from < at {
                 cells.arrow(from, at, '▶', at - 1);
-            } else if end + 2 < from {
+            } else if end + 1 < from {
                 cells.arrow(end + 1, from + 1, '◀', end + 1);
             }
         }
@@ -65,9 +77,10 @@ fn clipped(text: &str, width: usize) -> String {
 struct Cells(Vec<(char, Ink)>);
 
 impl Cells {
-    fn new(lane: usize) -> Self {
-        let bar = |at: usize| if at.is_multiple_of(lane) { '│' } else { ' ' };
-        Self((0..lane * SERVICES.len()).map(|at| (bar(at), Ink::Dim)).collect())
+    fn new(lanes: &[usize]) -> Self {
+        let bar = |at: usize| if lanes.contains(&at) { '│' } else { ' ' };
+        let width = lanes.iter().max().map_or(0, |last| last + 1);
+        Self((0..width).map(|at| (bar(at), Ink::Dim)).collect())
     }
 
     /// Says where the text ends.

@@ -56,11 +56,16 @@ pub struct Invalid {
 pub trait Example {
     fn example() -> Self;
 }
-impl Example for u32 {
-    fn example() -> Self {
-        3
-    }
+macro_rules! examples {
+    ($($type:ty: $value:expr),+ $(,)?) => {
+        $(impl Example for $type {
+            fn example() -> Self {
+                $value
+            }
+        })+
+    };
 }
+examples! { bool: true, u32: 3, u64: 3, i64: 3, String: "text".into() }
 impl<T: Example> Example for Option<T> {
     fn example() -> Self {
         Some(T::example())

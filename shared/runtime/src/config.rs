@@ -103,7 +103,7 @@ const fn setting(
 /// A setting that cannot be used. The message names it and says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{variable} is not a setting{hint}; all settings: quadrille settings")]
+    #[error("{variable} is not a setting{hint}: see `quadrille settings` for all")]
     Unknown { variable: String, hint: String },
     #[error("{variable}: {why}")]
     Bad { variable: String, why: String },
@@ -190,7 +190,7 @@ fn known(vars: &BTreeMap<String, String>) -> Result<(), ConfigError> {
         }
         let near = SETTINGS.iter().map(|s| (distance(s.variable, plain), s.variable)).min();
         let hint = near.filter(|(distance, _)| *distance <= 4);
-        let hint = hint.map_or(String::new(), |(_, near)| format!("; did you mean {near}?"));
+        let hint = hint.map_or(String::new(), |(_, near)| format!(" (did you mean {near}?)"));
         return Err(ConfigError::Unknown { variable: variable.clone(), hint });
     }
     Ok(())

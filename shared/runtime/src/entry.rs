@@ -6,6 +6,7 @@ use crate::platform::{OpenError, Platform};
 use crate::probes;
 use clap::Parser;
 use quadrille_core::Service;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Stopped as asked, and everything under way was finished.
 pub const DRAINED: u8 = 0;
-/// A setting is wrong: the message says which.
+/// What was asked about is not as it should be.
+pub const WRONG: u8 = 1;
+/// A setting or a flag is wrong: the message says which.
 pub const BAD_CONFIG: u8 = 64;
 /// Broker or store cannot be reached at the start, or a port is taken.
 pub const UNAVAILABLE: u8 = 69;
@@ -38,10 +41,22 @@ pub fn service<S: Service>(
         #[command(flatten)]
         flags: Flags,
     }
-    let flags = Cli::parse().flags;
+    let flags = match parsed::<Cli>() {
+        Ok(cli) => cli.flags,
+        Err(code) => return code,
+    };
     process(&flags, |config| {
         let caller = caller(&config).map_err(Failed::config)?;
         Ok(async move { run_alone::<S>(config, caller).await })
+    })
+}
+
+/// Reads the command line, or says what is wrong with it and how to exit.
+pub fn parsed<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        // Nobody there to read it is no reason to fail.
+        let _ = error.print();
+        ExitCode::from(if error.use_stderr() { BAD_CONFIG } else { DRAINED })
     })
 }
 
@@ -53,6 +68,9 @@ pub struct Failed {
 }
 
 impl Failed {
+    pub fn wrong(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: WRONG, error: error.into() }
+    }
     pub fn config(error: impl Into<anyhow::Error>) -> Self {
         Self { code: BAD_CONFIG, error: error.into() }
     }
@@ -83,10 +101,15 @@ pub fn process<F: Future<Output = Result<(), Failed>>>(
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
             runtime.map_err(Failed::bug)?.block_on(work)
         });
+    exit(ended)
+}
+
+/// Says why a process ends, if not as asked, and how it exits.
+pub fn exit(ended: Result<(), Failed>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::from(DRAINED),
         Err(Failed { code, error }) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(code)
         }
     }
@@ -100,15 +123,23 @@ fn log(config: &Config) -> Result<(), Failed> {
         let why = format!("is not a filter such as info ({error})");
         Failed::config(ConfigError::Bad { variable: "QUADRILLE_LOG".to_owned(), why })
     })?;
-    let colours = std::env::var_os("NO_COLOR").is_none()
-        && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A log that nobody reads any more must not end who writes it.
+        .log_internal_errors(false);
     if config.log_json {
         log.json().flatten_event(true).init();
     } else {
-        log.with_ansi(colours).with_target(false).init();
+        log.with_ansi(colours(&std::io::stderr())).with_target(false).init();
     }
     Ok(())
+}
+
+/// True if colours are of use there: on a terminal, unless `NO_COLOR` is set.
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !refused
 }
 
 async fn run_alone<S: Service>(

@@ -176,3 +176,30 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit::Reason;
+
+    #[test]
+    fn the_reference_lists_every_metric_with_its_kind() {
+        let metrics = Metrics::new();
+        let outcomes =
+            [("order.placed", Outcome::Accepted), ("?", Outcome::Parked(Reason::Oversize))];
+        metrics.unit("order", &outcomes, Duration::ZERO);
+        metrics.published("order", 1, 1);
+        metrics.census("order", &Census::default());
+        let reference = include_str!("../../../docs/reference/metrics.md");
+        let text = metrics.text();
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut listed = 0;
+        for kind in kinds {
+            let (name, kind) = kind.split_once(' ').expect("a name and a kind");
+            let row = format!("| `{name}` | {kind} |");
+            assert!(reference.contains(&row), "docs/reference/metrics.md has no row {row}");
+            listed += 1;
+        }
+        assert_eq!(listed, reference.matches("\n| `").count(), "rows without a metric");
+    }
+}

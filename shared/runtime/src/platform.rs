@@ -74,6 +74,12 @@ impl Platform {
 
     /// The store of one service.
     pub async fn store(&self, service: &str) -> Result<Arc<dyn Store>, OpenError> {
+        if let (Some(_), None, Some(data)) =
+            (&self.local, &self.config.postgres_url, &self.config.data)
+        {
+            // The embedded broker's file is open to one process only, so the folder is ours.
+            return Ok(Arc::new(Sqlite::open_alone(file(data, service))?));
+        }
         open_store(&self.config, service).await
     }
 

@@ -234,6 +234,16 @@ pub struct Census {
     pub last_position: u64,
 }
 
+/// What somebody decided about a parked message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    pub at_ms: i64,
+    pub by: String,
+    /// `redriving` or `dropped`.
+    pub status: String,
+    pub why: String,
+}
+
 /// Which parked messages an operator means: those that fit all that is given. No `ids`: any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedFilter {
@@ -304,6 +314,9 @@ pub trait Store: Send + Sync {
         by: &str,
         why: &str,
     ) -> Result<Vec<Uuid>, StoreError>;
+
+    /// What was decided about a parked message, first to last. For people: it may read all decisions.
+    async fn decisions(&self, parked: Uuid) -> Result<Vec<Decision>, StoreError>;
 
     async fn census(&self) -> Result<Census, StoreError>;
 

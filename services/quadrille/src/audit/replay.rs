@@ -123,7 +123,7 @@ where
         let own = unit.get(&key).clone();
         let state = |entity| serde_json::to_vec(entity).expect("states are plain data");
         let changed = effects.changed.iter().map(|(key, entity)| (key.to_string(), state(entity)));
-        let states = changed.chain([(key.to_string(), state(&own))]).collect();
+        let states = [(key.to_string(), state(&own))].into_iter().chain(changed).collect();
         let published = effects.published.iter().map(Messages::name).collect();
         Ok(Played { states, published })
     }

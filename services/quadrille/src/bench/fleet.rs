@@ -171,16 +171,18 @@ impl Form {
     ) -> Result<std::process::Command> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let program = match (self, service) {
-            (Self::Ours | Self::Bundled, "all") | (Self::Raw | Self::Naive, _) => own,
-            (Self::Ours | Self::Bundled, _) => own.with_file_name(service),
+            (Self::Ours | Self::Bundled | Self::Filled, "all") | (Self::Raw | Self::Naive, _) => {
+                own
+            }
+            (Self::Ours | Self::Bundled | Self::Filled, _) => own.with_file_name(service),
         };
         if !program.is_file() {
             bail!("no {}: build all programs, cargo build --release", program.display());
         }
         let mut command = keeper.command(program, Signal::KILL);
         match self {
-            Self::Ours | Self::Bundled if service == "all" => command.arg("up"),
-            Self::Ours | Self::Bundled => &mut command,
+            Self::Ours | Self::Bundled | Self::Filled if service == "all" => command.arg("up"),
+            Self::Ours | Self::Bundled | Self::Filled => &mut command,
             Self::Raw | Self::Naive => {
                 command.args(["bench", "part", "--service", service, "--story"]).arg(story);
                 if self == Self::Naive { command.arg("--naive") } else { &mut command }

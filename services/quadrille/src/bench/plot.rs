@@ -27,6 +27,7 @@ pub(super) fn svg(report: &Report) -> String {
         let colour = match form {
             super::Form::Ours => "#2a6f97",
             super::Form::Bundled => "#61a5c2",
+            super::Form::Filled => "#89c2d9",
             super::Form::Raw => "#adb5bd",
             super::Form::Naive => "#d8a48f",
         };

@@ -12,7 +12,8 @@ const TICKS: f64 = 100.0;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
     pub(super) cpu_s: f64,
-    /// The most memory that it ever had, summed over its processes.
+    /// The most resident memory that it ever had. What a server shares among its processes is
+    /// counted once for each.
     pub(super) peak_mb: f64,
     pub(super) now_mb: f64,
 }
@@ -38,8 +39,7 @@ fn cost(root: u32, parents: &[(u32, u32)]) -> Cost {
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         sum.peak_mb += kilobytes(&status, "VmHWM:") / 1024.0;
-        // What a PostgreSQL shares among its processes is counted once for each in the peak.
-        sum.now_mb += kilobytes(&status, "RssAnon:") / 1024.0;
+        sum.now_mb += kilobytes(&status, "VmRSS:") / 1024.0;
     }
     sum
 }

@@ -2,9 +2,9 @@
 use super::run::Found;
 use super::story::Story;
 use super::{Form, Options, Parts};
+use comfy_table::Table;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 /// All that was found, in the order of the runs.
 pub(super) struct Report {
@@ -110,58 +110,84 @@ impl Report {
 
     pub(super) fn text(&self) -> String {
         let summary = self.summary();
-        let mut table = comfy_table::Table::new();
-        let fixed = format!("p50 / p99 ms at {}/s", self.rate);
-        table.set_header([
+        format!(
+            "Medians of {} runs, the forms taking turns. {} orders under way; filled: {} finished before.\n\
+             An order is {} messages handled and {} published.\n{}\n\n\
+             What it costs: CPU seconds for 1,000 orders, % of a core and MB when idle, MB at the \
+             most,\nmessages in a unit of work.\n{}\n",
+            self.runs,
+            self.under_way,
+            self.prefill,
+            self.handled,
+            self.published,
+            self.speeds(&summary),
+            costs(&summary),
+        )
+    }
+
+    fn speeds(&self, summary: &Summary) -> Table {
+        let mut table = table(&[
             "parts",
             "form",
             "orders/s",
             "messages/s",
-            "p50 / p99 ms",
-            &fixed,
-            "batches",
             "x naive",
             "x raw",
             "x ours",
+            "p50 / p99 ms",
+            &format!("at {}/s", self.rate),
+            "x raw",
         ]);
         let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |r| format!("{r:.2}"));
         for line in &summary.lines {
             let m = &line.median;
+            let slower = line.p50_of_raw.zip(line.p99_of_raw);
             table.add_row([
                 format!("{:?}", line.parts),
                 format!("{:?}", line.form),
                 format!("{:.0}", m.orders_per_s),
                 format!("{:.0}", line.messages_per_s),
-                format!("{:.0} / {:.0}", m.peak_p50_ms, m.peak_p99_ms),
-                format!("{:.1} / {:.1}", m.fixed_p50_ms, m.fixed_p99_ms),
-                listed(&m.batch, 0),
-                ratio(line.of_naive),
+                line.of_naive.map_or(String::new(), |r| format!("{r:.1}")),
                 ratio(line.of_raw),
                 ratio(line.of_ours),
+                format!("{:.0} / {:.0}", m.peak_p50_ms, m.peak_p99_ms),
+                format!("{:.1} / {:.1}", m.fixed_p50_ms, m.fixed_p99_ms),
+                slower.map_or(String::new(), |(p50, p99)| format!("{p50:.2} / {p99:.2}")),
             ]);
         }
-        let mut text = format!(
-            "Medians of {} runs, the forms taking turns; {} orders under way; an order is {} messages \
-             handled, {} published.\n{table}\n",
-            self.runs, self.under_way, self.handled, self.published
-        );
-        for line in &summary.lines {
-            let m = &line.median;
-            let _ = writeln!(
-                text,
-                "{:?} {:?}: CPU s per 1,000 orders {}; idle % of a core {}; memory MB {}; \
-                 latency at the fixed rate, of raw: p50 {} p99 {}",
-                line.parts,
-                line.form,
-                listed(&m.cpu_s, 2),
-                listed(&m.idle_percent, 1),
-                listed(&m.memory_mb, 0),
-                ratio(line.p50_of_raw),
-                ratio(line.p99_of_raw),
-            );
-        }
-        text
+        table
     }
+}
+
+/// One row for each process of each form.
+fn costs(summary: &Summary) -> Table {
+    let heads = ["parts", "form", "process", "CPU s", "idle %", "idle MB", "most MB", "messages"];
+    let mut table = table(&heads);
+    for line in &summary.lines {
+        let m = &line.median;
+        for (process, cpu_s) in &m.cpu_s {
+            let number = |of: &BTreeMap<String, f64>, digits: usize| {
+                of.get(process).map_or(String::new(), |n| format!("{n:.digits$}"))
+            };
+            table.add_row([
+                format!("{:?}", line.parts),
+                format!("{:?}", line.form),
+                process.clone(),
+                format!("{cpu_s:.2}"),
+                number(&m.idle_percent, 1),
+                number(&m.idle_mb, 0),
+                number(&m.memory_mb, 0),
+                number(&m.batch, 0),
+            ]);
+        }
+    }
+    table
+}
+
+fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(heads.to_vec());
+    table
 }
 
 fn listed(numbers: &BTreeMap<String, f64>, digits: usize) -> String {
@@ -195,6 +221,7 @@ fn medians(all: &[Found]) -> Found {
         fixed_p99_ms: of(|f| f.fixed_p99_ms),
         cpu_s: each(|f| &f.cpu_s),
         idle_percent: each(|f| &f.idle_percent),
+        idle_mb: each(|f| &f.idle_mb),
         memory_mb: each(|f| &f.memory_mb),
         batch: each(|f| &f.batch),
     }

@@ -18,8 +18,12 @@ use std::time::{Duration, Instant};
 const RAMP: Duration = Duration::from_secs(1);
 /// How long idle processes are watched.
 const IDLE: Duration = Duration::from_secs(2);
+/// Orders under way in the naive form, which takes one message at a time anyway.
+const NAIVE_UNDER_WAY: usize = 40;
 /// Orders under way while the stores are filled.
 const FILLING: usize = 600;
+/// How often the filling tells how far it is.
+const FILL_REPORT: Duration = Duration::from_secs(10);
 
 pub(super) struct Plan<'a> {
     pub(super) parts: Parts,
@@ -41,17 +45,58 @@ pub(super) struct Found {
     pub(super) cpu_s: BTreeMap<String, f64>,
     /// Cores used by each process that has nothing to do, in percent.
     pub(super) idle_percent: BTreeMap<String, f64>,
-    /// Memory of each process after the highest rate.
+    /// Memory of each idle process.
+    pub(super) idle_mb: BTreeMap<String, f64>,
+    /// The most memory of each process, after the highest rate.
     pub(super) memory_mb: BTreeMap<String, f64>,
     /// Messages in a unit of work, by service.
     pub(super) batch: BTreeMap<String, f64>,
 }
 
+/// The processes of one form, and who gives them work.
+pub(super) struct Running {
+    fleet: Fleet,
+    driver: Arc<Driver>,
+    broker: Arc<dyn Broker>,
+}
+
+impl Running {
+    async fn end(self) {
+        let embedded = self.fleet.embedded().is_some();
+        drop((self.driver, self.fleet));
+        if !embedded {
+            self.broker.close().await;
+        }
+    }
+}
+
 impl Plan<'_> {
-    pub(super) async fn run(&self, servers: &mut Servers) -> Result<Found> {
-        let (form, options) = (self.form, self.options);
-        let starting = Fleet::start(servers, self.parts, form, options.together, self.story);
-        let mut fleet = starting.await?;
+    /// Runs once. The stores of [`Form::Filled`] are filled the first time and kept.
+    pub(super) async fn run(
+        &self,
+        servers: &mut Servers,
+        filled: &mut BTreeMap<Parts, Running>,
+    ) -> Result<Found> {
+        let mut running = match filled.remove(&self.parts) {
+            Some(running) if self.form == Form::Filled => running,
+            other => {
+                filled.extend(other.map(|running| (self.parts, running)));
+                self.start(servers).await?
+            }
+        };
+        let found = self.measure(&running).await;
+        running.fleet.all_alive()?;
+        if self.form == Form::Filled {
+            filled.insert(self.parts, running);
+        } else {
+            running.end().await;
+        }
+        found
+    }
+
+    async fn start(&self, servers: &mut Servers) -> Result<Running> {
+        let Self { parts, form, options, story } = *self;
+        let fleet = Fleet::start(servers, parts, form, options.together, story).await?;
         let prefix = if matches!(form, Form::Raw | Form::Naive) { PREFIX } else { "" };
         let broker: Arc<dyn Broker> = match (fleet.embedded(), &fleet.amqp_url) {
             (Some(broker), _) => broker,
@@ -61,29 +106,39 @@ impl Plan<'_> {
             }
         };
         let driver = Arc::new(Driver::start(broker.clone(), prefix).await?);
-        let done = self.measure(&fleet, &driver).await;
-        fleet.all_alive()?;
-        drop(driver);
-        if fleet.embedded().is_none() {
-            broker.close().await;
-        }
-        done
-    }
-
-    async fn measure(&self, fleet: &Fleet, driver: &Arc<Driver>) -> Result<Found> {
-        let mut found = Found::default();
         driver.stock(&SERVICES).await?;
         driver.open_loop(50, Duration::from_secs(1)).await?;
-        self.prefill(driver).await?;
-        let idle = process::costs(&fleet.pids);
-        tokio::time::sleep(IDLE).await;
-        found.idle_percent = difference(&idle, &process::costs(&fleet.pids), IDLE.as_secs_f64());
-        found.idle_percent.values_mut().for_each(|cores| *cores *= 100.0);
+        if form == Form::Filled {
+            fill(&driver, options.prefill as usize).await?;
+        }
+        Ok(Running { fleet, driver, broker })
+    }
 
+    async fn measure(&self, running: &Running) -> Result<Found> {
+        let (mut found, lasting) =
+            (Found::default(), Duration::from_secs(self.options.seconds.into()));
+        let Running { fleet, driver, .. } = running;
+        idle(fleet, &mut found).await;
+        self.peak(fleet, driver, lasting, &mut found).await?;
+        driver.open_loop(self.options.rate, lasting).await?;
+        (found.fixed_p50_ms, found.fixed_p99_ms) = percentiles(&driver.take_closed());
+        Ok(found)
+    }
+
+    async fn peak(
+        &self,
+        fleet: &Fleet,
+        driver: &Arc<Driver>,
+        lasting: Duration,
+        found: &mut Found,
+    ) -> Result<()> {
         driver.take_closed();
-        let lasting = Duration::from_secs(self.options.seconds.into());
         let (from, until) = (Instant::now() + RAMP, Instant::now() + RAMP + lasting);
-        let under_way = self.options.under_way as usize;
+        let mut under_way = self.options.under_way as usize;
+        if self.form == Form::Naive {
+            // Its queues never grow shorter than this, and more would only be waited for.
+            under_way = under_way.min(NAIVE_UNDER_WAY);
+        }
         let loading = driver.clone();
         let load = tokio::spawn(async move { loading.closed_loop(under_way, until).await });
         tokio::time::sleep_until(from.into()).await;
@@ -96,34 +151,37 @@ impl Plan<'_> {
         found.orders_per_s = closed.len() as f64 / lasting.as_secs_f64();
         (found.peak_p50_ms, found.peak_p99_ms) = percentiles(&closed);
         found.cpu_s = difference(&before, &after, closed.len().max(1) as f64 / 1_000.0);
-        found.memory_mb = after.iter().map(|(name, cost)| (name.clone(), memory(cost))).collect();
+        found.memory_mb = of_each(&after, |cost| cost.peak_mb);
         for (service, (units, messages)) in units_after {
             let (earlier, of) = units_before.get(service).copied().unwrap_or_default();
             found.batch.insert(service.to_owned(), (messages - of) / (units - earlier).max(1.0));
-        }
-        driver.open_loop(self.options.rate, lasting).await?;
-        (found.fixed_p50_ms, found.fixed_p99_ms) = percentiles(&driver.take_closed());
-        Ok(found)
-    }
-
-    async fn prefill(&self, driver: &Arc<Driver>) -> Result<()> {
-        let began = Instant::now();
-        let mut done = 0;
-        while done < self.options.prefill as usize {
-            driver.closed_loop(FILLING, Instant::now() + Duration::from_secs(5)).await?;
-            done += driver.take_closed().len();
-            eprintln!(
-                "  {done} of {} orders are there, {:?}",
-                self.options.prefill,
-                began.elapsed()
-            );
         }
         Ok(())
     }
 }
 
-fn memory(cost: &Cost) -> f64 {
-    cost.now_mb.max(cost.peak_mb)
+/// What processes with nothing to do cost.
+async fn idle(fleet: &Fleet, found: &mut Found) {
+    let before = process::costs(&fleet.pids);
+    tokio::time::sleep(IDLE).await;
+    let after = process::costs(&fleet.pids);
+    found.idle_percent = difference(&before, &after, IDLE.as_secs_f64() / 100.0);
+    found.idle_mb = of_each(&after, |cost| cost.now_mb);
+}
+
+/// Finishes so many orders.
+async fn fill(driver: &Arc<Driver>, orders: usize) -> Result<()> {
+    let (began, mut done) = (Instant::now(), 0);
+    while done < orders {
+        driver.closed_loop(FILLING, Instant::now() + FILL_REPORT).await?;
+        done += driver.take_closed().len();
+        eprintln!("  {done} of {orders} orders are there, {:.0?}", began.elapsed());
+    }
+    Ok(())
+}
+
+fn of_each(costs: &BTreeMap<String, Cost>, get: fn(&Cost) -> f64) -> BTreeMap<String, f64> {
+    costs.iter().map(|(name, cost)| (name.clone(), get(cost))).collect()
 }
 
 fn difference(

@@ -115,6 +115,7 @@ claims! { $
     parked::a_redriven_message_comes_out_until_it_was_tried,
     parked::a_message_that_was_tried_again_is_not_handed_out_after_its_lease,
     parked::a_message_that_fails_again_is_parked_again,
+    parked::a_decision_is_remembered_with_who_and_why,
     outbox::published_messages_are_listed_after_their_age_until_confirmed,
     outbox::a_commit_that_published_nothing_is_never_listed,
     outbox::unconfirmed_commits_are_listed_once_within_their_age,

@@ -45,7 +45,12 @@ pub(super) enum Job {
 
 /// Reads what the file has into the state, and starts the writer, which ends with the last sender.
 pub(super) fn open(path: &Path, state: &Arc<Mutex<State>>) -> Result<mpsc::Sender<Job>, String> {
-    let file = open_file(path).map_err(|error| error.to_string())?;
+    let file = open_file(path).map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            "another process has it open: stop that one, or name another folder".to_owned()
+        }
+        _ => error.to_string(),
+    })?;
     restore(&file, &mut lock(state)).map_err(|error| error.to_string())?;
     let (jobs, waiting) = mpsc::channel(JOBS_MAX);
     let writer = Writer { file, state: state.clone(), owed: Vec::new(), synced: true };

@@ -99,6 +99,11 @@ impl Local {
         Self { shared: self.shared.clone(), id, closed: AtomicBool::new(false) }
     }
 
+    /// Messages in all queues that nobody has acknowledged yet, handed out or not.
+    pub fn unsettled(&self) -> usize {
+        self.shared.state().unsettled()
+    }
+
     /// Publishes as any client could: what is in it is for the reader to judge. Exchange and
     /// routing key are set.
     ///

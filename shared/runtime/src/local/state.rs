@@ -215,6 +215,11 @@ impl State {
         }
     }
 
+    /// What is in all queues and not acknowledged.
+    pub(super) fn unsettled(&self) -> usize {
+        self.queues.values().map(|queue| queue.messages).sum()
+    }
+
     /// What waits; none if there is no such queue.
     pub(super) fn depth(&self, queue: &str) -> Option<u64> {
         self.queues.get(queue).map(|queue| queue.ready.len() as u64)

@@ -18,8 +18,8 @@ use uuid::Uuid;
 pub use connection::PoolSize;
 
 use crate::store::{
-    Census, Due, EntityRow, JournalRow, ParkedFilter, ParkedRow, RequestRow, Store, StoreError,
-    Transaction, Unconfirmed,
+    Census, Decision, Due, EntityRow, JournalRow, ParkedFilter, ParkedRow, RequestRow, Store,
+    StoreError, Transaction, Unconfirmed,
 };
 use connection::Server;
 use session::Param;
@@ -114,6 +114,9 @@ impl Store for Postgres {
         why: &str,
     ) -> Result<Vec<Uuid>, StoreError> {
         self.decide(ids, status, by, why).await
+    }
+    async fn decisions(&self, parked: Uuid) -> Result<Vec<Decision>, StoreError> {
+        self.decided(parked).await
     }
     async fn census(&self) -> Result<Census, StoreError> {
         self.counted().await

@@ -7,7 +7,7 @@ use super::Postgres;
 use super::error::broken;
 use super::rows::{count, entity, get, journal, parked};
 use super::session::Param;
-use crate::store::{Census, EntityRow, JournalRow, ParkedFilter, ParkedRow, StoreError};
+use crate::store::{Census, Decision, EntityRow, JournalRow, ParkedFilter, ParkedRow, StoreError};
 
 /// journal_version
 const HISTORY: &str = "
@@ -59,6 +59,11 @@ const DECIDE: &str = "
         select statement_timestamp(), id, $2, $3, $4 from decided
     )
     select id from decided";
+
+/// Reads the whole table: people decide rarely, and ask more rarely.
+const DECISIONS: &str = "
+    select (extract(epoch from at) * 1000)::bigint as at_ms, decided_by, status, why
+    from audit where parked = $1 order by entry";
 
 /// unconfirmed_pkey, timer_next, request_next, deferred_next, parked_status, entity_open
 const CENSUS: &str = "
@@ -180,6 +185,19 @@ impl Postgres {
             vec![Box::new(ids) as _, Box::new(status) as _, Box::new(by) as _, Box::new(why) as _];
         let rows = self.rows(attempted, DECIDE, params).await?;
         rows.iter().map(|row| get(row, "id")).collect()
+    }
+
+    pub(super) async fn decided(&self, parked: Uuid) -> Result<Vec<Decision>, StoreError> {
+        let rows = self.rows("reading what was decided", DECISIONS, vec![Box::new(parked)]).await?;
+        let decision = |row: &Row| {
+            Ok(Decision {
+                at_ms: get(row, "at_ms")?,
+                by: get(row, "decided_by")?,
+                status: get(row, "status")?,
+                why: get(row, "why")?,
+            })
+        };
+        rows.iter().map(decision).collect()
     }
 
     pub(super) async fn counted(&self) -> Result<Census, StoreError> {

@@ -2,8 +2,8 @@
 use crate::{
     clock::{Clock, SteadyClock},
     store::{
-        Census, Changes, Committed, Due, EntityRow, JournalRow, Loaded, ParkedFilter, ParkedRow,
-        RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
+        Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter,
+        ParkedRow, RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
     },
 };
 use async_trait::async_trait;
@@ -75,6 +75,20 @@ impl Sqlite {
     /// is not a store or one of a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Opening { path: Some(path.as_ref()), access: Access::Write, clock: None }.open()
+    }
+
+    /// The same for a process that knows that it is alone with the file: requests that an earlier
+    /// life had claimed are due at once, and not only when their lease has ended.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_alone(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let told = |fault: Fault| fault.told("open the store", &path.display().to_string());
+        let store = Self::open(path)?;
+        let sql = open::connect(Some(path), Access::Write).map_err(told)?;
+        waiting::end_leases(&sql).map_err(told)?;
+        Ok(store)
     }
 
     /// The same with a clock that is given, such as one that a simulation moves.
@@ -289,6 +303,11 @@ impl Store for Sqlite {
         let (by, why) = (by.to_owned(), why.to_owned());
         let job = move |session: &mut Session| parked::decide(session, &ids, &status, &by, &why);
         self.lanes.writer.call("decide about parked messages", job).await
+    }
+
+    async fn decisions(&self, id: Uuid) -> Result<Vec<Decision>, StoreError> {
+        let job = move |session: &mut Session| parked::decisions(session, id);
+        self.lanes.lists.call("read what was decided", job).await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {

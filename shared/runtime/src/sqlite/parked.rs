@@ -5,7 +5,7 @@ use super::{
     lane::Session,
     reads::all,
 };
-use crate::store::{ParkedFilter, ParkedRow};
+use crate::store::{Decision, ParkedFilter, ParkedRow};
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
@@ -88,4 +88,13 @@ pub(super) fn decide(
     }
     unit.commit()?;
     Ok(changed)
+}
+
+/// Reads the whole table: people decide rarely, and ask more rarely.
+pub(super) fn decisions(session: &Session, id: Uuid) -> Result<Vec<Decision>, Fault> {
+    let query = "SELECT at_ms, by, status, why FROM audit \
+                 WHERE EXISTS (SELECT 1 FROM json_each(ids) WHERE value = ?1) ORDER BY number";
+    all(&session.sql, query, [id.to_string()], |row| {
+        Ok(Decision { at_ms: row.get(0)?, by: row.get(1)?, status: row.get(2)?, why: row.get(3)? })
+    })
 }

@@ -118,3 +118,20 @@ pub(super) async fn a_message_that_fails_again_is_parked_again(stage: &dyn Stage
     assert_eq!(store.parked(&all_parked("parked")).await.expect("a list"), [again]);
     assert_eq!(decide(&*store, &[id(1)], "redriving").await, [id(1)]);
 }
+
+pub(super) async fn a_decision_is_remembered_with_who_and_why(stage: &dyn Stage) {
+    let store = stage.fresh().await;
+    done(&*store, parking(vec![parked(1), parked(2)])).await;
+    decide(&*store, &[id(1), id(2)], "redriving").await;
+    decide(&*store, &[id(1)], "dropped").await;
+    let told = async |n| {
+        let all = store.decisions(id(n)).await.expect("decisions");
+        assert!(all.is_sorted_by_key(|decision| decision.at_ms) && all.iter().all(|d| d.at_ms > 0));
+        let all = all.into_iter().map(|d| format!("{} {}: {}", d.by, d.status, d.why));
+        all.collect::<Vec<_>>()
+    };
+    let redriving = "kim redriving: the schema was fixed";
+    assert_eq!(told(1).await, [redriving, "kim dropped: the schema was fixed"]);
+    assert_eq!(told(2).await, [redriving]);
+    assert!(told(3).await.is_empty());
+}

@@ -1,0 +1,195 @@
+//! The verbs of the command line with their flags, and who answers each.
+mod help;
+mod parked;
+
+use crate::screen::{Output, note};
+use crate::{audit, bench, check, demo, describe, history, settings, up};
+use clap::{Args, Parser, Subcommand};
+use quadrille_contracts::OrderId;
+use quadrille_runtime::config::Flags;
+use quadrille_runtime::entry;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// What is logged by a verb whose answer is what matters.
+const QUIET: &str = "warn";
+
+/// Choreography for services on RabbitMQ: run it, look into it, mend it.
+#[derive(Debug, Parser)]
+#[command(name = "quadrille", version, after_help = help::EXIT_CODES, max_term_width = 80)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Play seven orders that end well and badly, draw them, and audit them
+    #[command(after_help = help::DEMO)]
+    Demo(Demo),
+    /// Run all services in one process until Ctrl-C
+    #[command(after_help = help::UP)]
+    Up(Up),
+    /// Show what happened to one order, across all services
+    #[command(after_help = help::HISTORY)]
+    History(History),
+    /// Check what must be true of everything that happened
+    #[command(after_help = help::AUDIT)]
+    Audit(Audit),
+    /// Explore every order of events with the shipped services
+    #[command(after_help = help::CHECK)]
+    Check(Check),
+    /// Look at messages that nobody could use, have them tried again or give them up
+    Parked(parked::Parked),
+    /// Print who takes part and what goes between them; needs no broker and no store
+    #[command(after_help = help::DESCRIBE)]
+    Describe(Describe),
+    /// Print every setting, its value and where that is from
+    #[command(after_help = help::SETTINGS)]
+    Settings(Form),
+    /// Measure rate, latency and cost beside a naive form and one without logic
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Folder to keep everything in; none: nothing is kept
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    #[command(flatten, next_help_heading = "Where it runs")]
+    flags: Flags,
+}
+
+#[derive(Debug, Args)]
+struct History {
+    /// The order's id
+    #[arg(value_name = "ORDER", value_parser = order_id)]
+    order: OrderId,
+    /// How it stood at a time, as 2026-11-21T10:45:00Z, or after its beginning, as +250ms
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    at: Option<history::Moment>,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Debug, Args)]
+struct Audit {
+    /// Nothing is under way any more: also check what must be true then, such as that all ended
+    #[arg(long)]
+    settled: bool,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// Also the scopes that take minutes
+    #[arg(long)]
+    long: bool,
+    /// Only this scope, such as 3b
+    #[arg(long, value_name = "NAME")]
+    scope: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Describe {
+    /// Pictures as Markdown: who hears what, and the states of each service
+    #[arg(long, conflicts_with = "output")]
+    mermaid: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Bench {
+    #[command(flatten)]
+    options: bench::Options,
+    #[command(flatten, next_help_heading = "Servers to measure on")]
+    flags: Flags,
+}
+
+/// How the answer looks.
+#[derive(Debug, Args)]
+struct Form {
+    /// text for people, json for programs
+    #[arg(short, long, value_name = "FORM", default_value = "text", hide_possible_values = true)]
+    output: Output,
+}
+
+/// An answer that is read from stores.
+#[derive(Debug, Args)]
+struct Answer {
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten, next_help_heading = "Where the services keep their data")]
+    stores: Stores,
+}
+
+#[derive(Debug, Args)]
+struct Stores {
+    /// The folder that they run with [variable: QUADRILLE_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Their database, as postgres://user:password@host:5432/database
+    /// [variable: QUADRILLE_POSTGRES_URL]
+    #[arg(long, value_name = "URL")]
+    postgres_url: Option<String>,
+}
+
+impl Stores {
+    fn flags(self) -> Flags {
+        let Self { data, postgres_url } = self;
+        Flags { data, postgres_url, log: Some(QUIET), ..Flags::default() }
+    }
+}
+
+fn order_id(text: &str) -> Result<OrderId, String> {
+    let example = "0190a5c3-4d5e-7f60-8a9b-c0d1e2f30415";
+    Uuid::parse_str(text)
+        .map(OrderId)
+        .map_err(|_| format!("an order's id is a UUID, such as {example}"))
+}
+
+/// Does what was asked.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.verb {
+        Verb::Demo(Demo { data, form }) => {
+            let flags = Flags { log: Some("error"), ..Flags::default() };
+            let options = demo::Options { data, output: form.output };
+            entry::process(&flags, |config| Ok(demo::demo(config, options)))
+        }
+        Verb::Up(Up { flags }) => entry::process(&flags, |config| Ok(up::up(config))),
+        Verb::History(History { order, at, answer }) => {
+            let output = answer.form.output;
+            entry::process(&answer.stores.flags(), |config| {
+                Ok(history::print(config, order, at, output))
+            })
+        }
+        Verb::Audit(Audit { settled, answer }) => {
+            let (how, output) = (audit::Audit { settled }, answer.form.output);
+            entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
+        }
+        Verb::Check(Check { long, scope, form }) => {
+            let options = check::Options { long, scope, once: false, progress: |row| note(row) };
+            entry::exit(check::print(&options, form.output))
+        }
+        Verb::Parked(verb) => parked::run(verb),
+        Verb::Describe(Describe { mermaid, form }) => entry::exit(describe::print(match mermaid {
+            true => describe::Form::Mermaid,
+            false => describe::Form::Words(form.output),
+        })),
+        Verb::Settings(form) => entry::exit(settings::print(form.output)),
+        Verb::Bench(Bench { options, flags }) => {
+            entry::process(&flags, |config| Ok(bench::bench(config, options)))
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What stands below the flags of each verb: what to know, examples, exit codes.
+//!
+//! Lines of at most 80 columns, as terminals have them.
+
+pub(super) const EXIT_CODES: &str = "\
+Begin with: quadrille demo
+
+Exit codes:
+  0   done
+  1   not as it should be: a violation, a fault, no such order
+  64  a flag or setting is wrong
+  69  broker or store cannot be reached
+  70  a broken store, or a bug";
+
+pub(super) const DEMO: &str = "\
+All services run in this process, on the embedded broker and SQLite, with a
+simulated payment provider and carrier; no settings are used but those of the
+log. With --data, kill it at any moment and start it again: it says what it
+found, brings every order to its end, and plays new ones.
+
+Examples:
+  quadrille demo
+  quadrille demo --data ./data
+
+Exit codes: 0 all ended as told; 1 one did not, or the audit found something;
+69 another process uses the folder.";
+
+pub(super) const UP: &str = "\
+Ctrl-C or SIGTERM stops it, after finishing what is under way; twice stops it
+at once. Logs go to standard error.
+
+Examples:
+  quadrille up
+  quadrille up --amqp-url amqp://guest:guest@localhost:5672/%2f --data ./data
+  quadrille up --amqp-url amqp://user:password@broker:5672/orders \\
+      --postgres-url postgres://user:password@db/orders --http 127.0.0.1:8080
+
+Exit codes: 0 stopped, 64 wrong flag or setting, 69 no broker or store, 70 bug.";
+
+pub(super) const HISTORY: &str = "\
+Times are relative to the first step. An arrow leads from the service that
+published the cause. Marks: ● went on, ✗ went wrong or was refused, ↶ undone,
+· changed its own state only.
+
+Examples (the id is one that `quadrille demo --data ./data` prints):
+  quadrille history 0190a5c3-4d5e-7f60-8a9b-c0d1e2f30415 --data ./data
+  quadrille history 0190a5c3-... --data ./data --at +250ms
+  quadrille history 0190a5c3-... --data ./data --at 2026-11-21T10:45:00Z -o json
+
+Exit codes: 0 told, 1 no service has heard of it, 64 wrong flag, 69 no store.";
+
+pub(super) const AUDIT: &str = "\
+Reads the journals of all services, changes nothing, and may run beside them.
+
+Examples:
+  quadrille audit --data ./data
+  quadrille audit --postgres-url postgres://user:password@db/orders --settled
+
+Exit codes: 0 all as it must be, 1 a violation, 64 wrong flag, 69 no store.";
+
+pub(super) const CHECK: &str = "\
+Runs the same code as the services, in every order of messages, repeats, timers
+and answers. Progress goes to standard error.
+
+Examples:
+  quadrille check
+  quadrille check --scope 3b
+  quadrille check --long -o json
+
+Exit codes: 0 no fault, 1 a fault (with the shortest way to it), 64 no such
+scope.";
+
+pub(super) const LIST: &str = "\
+A message is parked whole when nobody could use it: the reason is a stable
+word, the detail names the field as a JSON pointer.
+
+Examples:
+  quadrille parked list --data ./data
+  quadrille parked list --data ./data --service payment --reason malformed_body
+  quadrille parked list --data ./data --status dropped -o json
+
+Exit codes: 0 listed (also if there is none), 64 wrong flag, 69 no store.";
+
+pub(super) const SHOW: &str = "\
+Example:
+  quadrille parked show 01a1feab-c46c-7778-8cbf-e9f5f242bca8 --data ./data
+
+Exit codes: 0 shown, 1 there is no such message, 64 wrong flag, 69 no store.";
+
+pub(super) const REDRIVE: &str = "\
+Without --yes this is a dry run: it lists what would be tried again and changes
+nothing. The service tries them as soon as it runs. Who decided, when and why is
+kept with each message: `quadrille parked show ID`.
+
+Examples:
+  quadrille parked redrive 01a1feab-c46c-7778-8cbf-e9f5f242bca8 --data ./data
+  quadrille parked redrive --reason rejected --data ./data
+  quadrille parked redrive --reason rejected --data ./data --yes --why fixed
+
+Exit codes: 0 done, or shown what would be; 1 no parked message is like that;
+64 wrong flag; 69 no store.";
+
+pub(super) const DROP: &str = "\
+Without --yes this is a dry run: it lists what would be given up and changes
+nothing. Who decided, when and why is kept with each message, and the message
+too: `quadrille parked show ID`.
+
+Examples:
+  quadrille parked drop 01a1feab-c46c-7778-8cbf-e9f5f242bca8 --data ./data
+  quadrille parked drop --name order.place --data ./data --yes --why 'a test'
+
+Exit codes: 0 done, or shown what would be; 1 no parked message is like that;
+64 wrong flag; 69 no store.";
+
+pub(super) const DESCRIBE: &str = "\
+Examples:
+  quadrille describe
+  quadrille describe --mermaid > choreography.md
+  quadrille describe -o json
+
+Exit codes: 0 described, 64 wrong flag.";
+
+pub(super) const SETTINGS: &str = "\
+Secrets are never shown.
+
+Examples:
+  quadrille settings
+  QUADRILLE_POSTGRES_URL_FILE=/run/secrets/postgres quadrille settings -o json
+
+Exit codes: 0 shown; 64 shown, and one of them is wrong.";
