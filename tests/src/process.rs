@@ -28,8 +28,8 @@ pub fn target_bin(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// True if test and programs were built with the release profile. Cargo tells nobody: its assertions
-/// are on in ours too, so the name of the folder must do.
+/// True if test and programs were built with the release profile. Cargo tells nobody, and ours has
+/// assertions too, so the name of the folder must do.
 pub fn is_release() -> Result<bool> {
     Ok(profile_folder()?.file_name().is_some_and(|name| name == "release"))
 }

@@ -158,11 +158,7 @@ impl Stage {
 
     /// Notes for the audit what somebody else has sent, and waits until there is some of it.
     pub async fn stock_was_received(&self, sku: &str, units: u32) -> Result<()> {
-        {
-            let mut receipts = self.receipts();
-            receipts.deliveries += 1;
-            *receipts.units.entry(sku.to_owned()).or_default() += u64::from(units);
-        }
+        self.receipts().note(sku, units);
         let until = Instant::now() + SOON;
         while self.state("inventory", &format!("sku:{sku}")).await?.is_none() {
             self.pause(until, || format!("{sku} is not on the shelf")).await?;

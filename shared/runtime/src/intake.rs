@@ -11,6 +11,7 @@ use crate::store::{Due, InboxRow, ParkedRow, TimerRow};
 use crate::wire;
 use quadrille_core::{Descriptor, Messages, Origin, Service};
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// What a service needs its broker to have: derived from the list of what it consumes.
@@ -37,7 +38,18 @@ pub(crate) struct Intake {
     topology: Topology,
     prefetch: u16,
     consumer: Option<Box<dyn Consumer>>,
+    /// A task, as whoever waits for it may be called away every moment: begun anew each time, it
+    /// would never end when the broker is slow, and given up halfway it would leave a consumer at
+    /// the broker that takes messages and hears nothing.
+    connecting: Option<JoinHandle<Connected>>,
     backoff: Backoff,
+}
+
+type Connected = Result<Box<dyn Consumer>, BrokerError>;
+
+async fn connect(broker: Arc<dyn Broker>, topology: Topology, prefetch: u16) -> Connected {
+    broker.declare(&topology).await?;
+    broker.consume(&topology.queue(), prefetch).await
 }
 
 impl Intake {
@@ -49,7 +61,8 @@ impl Intake {
     ) -> Self {
         let topology = topology::<S>();
         let backoff = Backoff::away();
-        Self { broker, clock, health, topology, prefetch, consumer: None, backoff }
+        let (consumer, connecting) = (None, None);
+        Self { broker, clock, health, topology, prefetch, consumer, connecting, backoff }
     }
 
     /// Waits for deliveries, and for the broker if it is away. Cancel safe: nothing received is lost.
@@ -74,9 +87,16 @@ impl Intake {
     }
 
     async fn connect(&mut self) -> Result<(), BrokerError> {
-        self.broker.declare(&self.topology).await?;
+        let connecting = self.connecting.get_or_insert_with(|| {
+            tokio::spawn(connect(self.broker.clone(), self.topology.clone(), self.prefetch))
+        });
+        let connected = connecting.await;
+        self.connecting = None;
         let queue = self.topology.queue();
-        self.consumer = Some(self.broker.consume(&queue, self.prefetch).await?);
+        self.consumer = Some(connected.unwrap_or_else(|error| {
+            let attempted = format!("consuming from {queue}");
+            Err(BrokerError::Down { attempted, why: error.to_string() })
+        })?);
         self.health.consuming(true);
         tracing::info!(service = self.topology.service, queue, "consuming");
         Ok(())
@@ -104,6 +124,10 @@ impl Intake {
     }
 
     pub(crate) async fn close(&mut self) {
+        if let Some(connecting) = self.connecting.take() {
+            // What it leaves behind ends with the broker's connection, which is closed next.
+            connecting.abort();
+        }
         if let Some(consumer) = self.consumer.take() {
             consumer.close().await;
         }

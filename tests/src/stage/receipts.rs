@@ -13,7 +13,7 @@ const PAGE: u32 = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     /// Units by SKU.
-    pub(crate) units: BTreeMap<String, u64>,
+    units: BTreeMap<String, u64>,
     pub(crate) orders: BTreeSet<String>,
     /// Deliveries of goods so far: each has a number of its own.
     pub(crate) deliveries: usize,
@@ -23,6 +23,12 @@ pub(crate) struct Receipts {
 pub type Outcomes = BTreeMap<String, usize>;
 
 impl Receipts {
+    /// One delivery of goods.
+    pub(crate) fn note(&mut self, sku: &str, units: u32) {
+        self.deliveries += 1;
+        *self.units.entry(sku.to_owned()).or_default() += u64::from(units);
+    }
+
     /// Every order that was placed is known, and every unit that was sent has arrived once.
     pub(crate) async fn compare(&self, stores: &Stores) -> Result<Outcomes> {
         let known = states(stores).await?;
