@@ -262,7 +262,12 @@ pub(super) fn sku_wanted(order: Uuid) -> String {
 
 fn place(order: Uuid) -> String {
     let sku = sku_wanted(order);
-    format!(
-        r#"{{"order":"{order}","customer":"c-2041","lines":{{"{sku}":{{"units":2,"price_minor":1250}}}},"total":{{"minor":2500,"currency":"EUR"}},"ship_to":{{"name":"Ada Minuet","street":"12 Dance Hall Lane","postcode":"10115","city":"Berlin","country":"DE"}},"payment_token":"tok_visa"}}"#
-    )
+    let lines = format!(r#"{{"{sku}":{{"units":2,"price_minor":1250}}}}"#);
+    let ship_to = concat!(
+        r#"{"name":"Ada Minuet","street":"12 Dance Hall Lane","#,
+        r#""postcode":"10115","city":"Berlin","country":"DE"}"#,
+    );
+    let total = r#"{"minor":2500,"currency":"EUR"}"#;
+    let head = format!(r#""order":"{order}","customer":"c-2041","lines":{lines}"#);
+    format!(r#"{{{head},"total":{total},"ship_to":{ship_to},"payment_token":"tok_visa"}}"#)
 }

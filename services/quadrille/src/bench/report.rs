@@ -54,7 +54,7 @@ impl Report {
             runs: options.runs,
             under_way: options.under_way,
             rate: options.rate,
-            prefill: options.prefill,
+            prefill: if options.forms.contains(&Form::Filled) { options.prefill } else { 0 },
             handled: story.handled(),
             published: steps.map(|step| step.says.len()).sum::<usize>() + 1,
             found: BTreeMap::new(),
