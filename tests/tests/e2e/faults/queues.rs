@@ -1,7 +1,7 @@
 //! A queue is deleted under its consumer.
 //!
-//! What is promised: the service declares it again and goes on by itself. What lay in the queue, and
-//! was with nobody, is lost, as its publishers saw it confirmed. Orders that were not decided yet
+//! What is promised: the service declares it again and goes on by itself. What lay in the queue and
+//! was with nobody is lost: its publishers saw it confirmed. Orders that were not decided yet
 //! end by their deadline all the same, and the audit names each event that was lost.
 
 use std::time::{Duration, Instant};
