@@ -2,7 +2,6 @@
 use crate::choreography::{self, Scope};
 use crate::screen::{Output, say, say_json};
 use anyhow::{Result, anyhow, bail};
-use comfy_table::{CellAlignment, ContentArrangement, Table as Sheet};
 use quadrille_check::{Network, Report, Table, sequence, state_diagram};
 use quadrille_core::Wiring;
 use quadrille_runtime::entry::Failed;
@@ -113,9 +112,6 @@ const LEGEND: &str = "`->` next state, `+` what is published, asked for or set a
     *Never comes, reject*: within the scopes explored, this is proved impossible.\n\
     *Is never about it*: no message of this name leads to an entity in this state.";
 
-/// Columns of a terminal that nobody has made wider.
-const WIDTH: u16 = 80;
-
 /// Scopes tried at once: a long one takes about a GiB.
 const THREADS_MAX: usize = 4;
 
@@ -204,26 +200,25 @@ impl fmt::Display for Row {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mut sheet = Sheet::new();
-        sheet.load_style(comfy_table::presets::ASCII_MARKDOWN);
-        sheet.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-        sheet.set_header(["scope", "about", "network", "states", "rests", "ms", "faults"]);
+        writeln!(f, "{:>6}  {:<18}{:>9}{:>7}{:>7}", "scope", "network", "states", "rests", "ms")?;
+        let mut last = "";
         for row in &self.rows {
-            let faults = if row.complete { "" } else { "stopped at the limit, " };
-            sheet.add_row([
-                row.scope.to_owned(),
-                row.about.to_owned(),
-                row.network.clone(),
-                row.states.to_string(),
-                row.rests.to_string(),
-                row.took_ms.to_string(),
-                format!("{faults}{}", row.faults.len()),
-            ]);
+            if row.scope != last {
+                writeln!(f, "{:>6}  {}", row.scope, row.about)?;
+                last = row.scope;
+            }
+            let Row { network, states, rests, took_ms, .. } = row;
+            write!(f, "{:>6}  {network:<18}{states:>9}{rests:>7}{took_ms:>7}", "")?;
+            let limit = if row.complete { "" } else { "  stopped at the limit" };
+            match row.faults.len() {
+                0 => writeln!(f, "{limit}")?,
+                n => writeln!(f, "{limit}  {n} FAULTS")?,
+            }
         }
-        for column in sheet.column_iter_mut().skip(3) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        writeln!(f, "{sheet}")?;
+        let states: usize = self.rows.iter().map(|row| row.states).sum();
+        let faults: usize = self.rows.iter().map(|row| row.faults.len()).sum();
+        let runs = self.rows.len();
+        writeln!(f, "{runs} searches, {states} states, faults: {faults}")?;
         for row in &self.rows {
             for Fault { why, path, .. } in &row.faults {
                 writeln!(f, "\nscope {} ({}): {why}", row.scope, row.network)?;

@@ -27,7 +27,9 @@ pub(super) fn costs(roots: &BTreeMap<String, u32>) -> BTreeMap<String, Cost> {
 fn cost(root: u32, parents: &[(u32, u32)]) -> Cost {
     let mut tree = vec![root];
     let mut next = 0;
-    while let Some(&parent) = tree.get(next) {
+    // This process is the parent of the private servers too, which are counted by themselves.
+    let alone = root == std::process::id();
+    while let Some(&parent) = tree.get(next).filter(|_| !alone) {
         tree.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
