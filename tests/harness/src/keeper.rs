@@ -176,16 +176,30 @@ impl Running {
             .with_context(|| format!("cannot send {} to {}", signal_name(signal), self.pid()))
     }
 
-    /// Sends a signal to the process and all its descendants, also those that left its group.
+    /// Sends a signal to the process and all its descendants, also those that left its group, and
+    /// waits until those that are to stop or to die have done so: a signal is sent at once, and
+    /// obeyed when the kernel gets to it.
     ///
     /// The leader comes first, so that it cannot react to the death of its children.
     pub fn signal_all(&self, signal: Signal) {
         if self.ended.is_some() {
             return;
         }
-        for pid in std::iter::once(self.leader).chain(descendants(self.leader)) {
+        let all: Vec<Pid> = std::iter::once(self.leader).chain(descendants(self.leader)).collect();
+        for pid in &all {
             // Who has ended meanwhile needs no signal.
-            let _ = kill_process(pid, signal);
+            let _ = kill_process(*pid, signal);
+        }
+        let obeyed: &[char] = match signal {
+            Signal::KILL => &['Z', 'X'],
+            Signal::STOP => &['T', 't', 'Z', 'X'],
+            _ => return,
+        };
+        let until = Instant::now() + DEATH;
+        while Instant::now() < until
+            && all.iter().any(|pid| states(*pid).iter().any(|state| !obeyed.contains(state)))
+        {
+            std::thread::sleep(POLL);
         }
     }
 
@@ -283,6 +297,16 @@ fn descendants(root: Pid) -> Vec<Pid> {
         next += 1;
     }
     found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+}
+
+/// The states of all threads of a process, as `/proc` has them; none if it is gone.
+fn states(pid: Pid) -> Vec<char> {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let state = |thread: io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    threads.into_iter().flatten().filter_map(state).collect()
 }
 
 /// The last lines of a log, with its name above them.
