@@ -51,8 +51,8 @@ const REQUESTS: &str = "
 const RELEASE: &str = "update request set next_at = in_ms($2) where id = $1";
 
 /// unconfirmed_pkey, journal_pkey. The inner order keeps the planner from joining the whole journal
-/// to a claim of a few commits: it thinks that a range holds a ninth of all rows, and with millions
-/// of them one sweep that finds nothing took a second.
+/// to a claim of a few commits: it thinks that a range holds a ninth of all rows. With five million
+/// rows in the journal one sweep was seen to take more than a second, once a second.
 const UNCONFIRMED: &str = "
     with mine as (
         update unconfirmed set leased_until = in_ms($1)
