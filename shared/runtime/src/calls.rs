@@ -2,6 +2,7 @@
 use crate::adapter::{Call, CallError, Caller};
 use crate::clock::Clock;
 use crate::decide::{Input, Source};
+use crate::ids;
 use crate::message::{Message, body_of};
 use crate::retry::Backoff;
 use crate::store::{RequestRow, Store, StoreError};
@@ -9,7 +10,6 @@ use quadrille_core::{Messages, Service};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
-use uuid::Uuid;
 
 /// Calls under way at one time; a request beyond that waits in its row.
 pub(crate) const CALLS_MAX: usize = 256;
@@ -143,7 +143,7 @@ async fn give_back(store: &dyn Store, request: &RequestRow, error: &CallError) {
 
 fn input<S: Service>(request: &RequestRow, answer: S::Consumes, now_ms: i64) -> Input<S> {
     let message = Message {
-        id: Uuid::new_v5(&request.id, b"answer"),
+        id: ids::derived(request.id, "answer"),
         name: answer.name().to_owned(),
         version: answer.descriptor().version,
         source: S::NAME.to_owned(),

@@ -13,6 +13,7 @@ pub mod conformance;
 mod decide;
 pub mod entry;
 pub mod health;
+mod ids;
 pub mod intake;
 pub mod journal;
 pub mod local;

@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "postgres/growth.rs"]
+mod growth;
 #[path = "postgres/refusals.rs"]
 mod refusals;
 #[path = "postgres/server.rs"]

@@ -1,6 +1,7 @@
 //! What an accepted message brings about, as rows.
 use super::{Batch, Input};
 use crate::admit::Refusal;
+use crate::ids;
 use crate::journal;
 use crate::message::{Message, body_of};
 use crate::store::{EntityRow, JournalRow, RequestRow, TimerRow};
@@ -152,5 +153,5 @@ impl<S: Service> Batch<S> {
 
 /// Ids follow from the cause, so that a unit of work that runs twice publishes the same things once.
 fn derived_id<S: Service>(cause: Uuid, what: &str, n: usize) -> Uuid {
-    Uuid::new_v5(&cause, format!("{}/{what}/{n}", S::NAME).as_bytes())
+    ids::derived(cause, &format!("{}/{what}/{n}", S::NAME))
 }
