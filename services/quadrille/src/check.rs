@@ -1,15 +1,22 @@
 //! `quadrille check`: explores the choreography, scope by scope, and says what it found.
+mod compare;
+mod summary;
+
+pub use compare::{Comparison, Measured, compare};
+pub use summary::{Fault, Row, Summary};
+
 use crate::choreography::{self, Scope};
-use crate::screen::{Output, say, say_json};
-use anyhow::{Result, anyhow, bail};
-use quadrille_check::{Network, Report, Table, sequence, state_diagram};
-use quadrille_core::Wiring;
+use crate::screen::{Output, note, say, say_json};
+use anyhow::{Context, Result, anyhow, bail};
+use quadrille_check::{Network, Progress, Schedule};
 use quadrille_runtime::entry::Failed;
-use serde::Serialize;
 use std::fmt;
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::thread;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a search says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// What to explore.
 #[derive(Clone, Debug)]
@@ -20,12 +27,33 @@ pub struct Options {
     pub scope: Option<String>,
     /// Only the network that delivers each message once.
     pub once: bool,
-    /// Called whenever a scope is done, such as to print the row to standard error.
-    pub progress: fn(&Row),
+    /// A folder that gets one file for each fault: the way to it, to be played again.
+    pub schedules: Option<PathBuf>,
+    /// Called now and then, such as to print to standard error.
+    pub progress: fn(&Told),
 }
 impl Default for Options {
     fn default() -> Self {
-        Self { long: false, scope: None, once: false, progress: |_| () }
+        Self { long: false, scope: None, once: false, schedules: None, progress: |_| () }
+    }
+}
+
+/// What is told while it goes on.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A search is under way.
+    Underway { scope: &'static str, network: Network, progress: &'a Progress },
+    /// A search is done.
+    Done(&'a Row),
+}
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Underway { scope, network, progress } => {
+                write!(f, "scope {scope} ({network}): {progress}")
+            }
+            Self::Done(row) => row.fmt(f),
+        }
     }
 }
 
@@ -35,6 +63,9 @@ impl Default for Options {
 /// If there is no such scope, or something was found.
 pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
     let summary = check(options).map_err(Failed::config)?;
+    if let Some(folder) = &options.schedules {
+        write_schedules(&summary, folder).map_err(Failed::unavailable)?;
+    }
     match output {
         Output::Json => say_json(&summary)?,
         Output::Text => say(&summary)?,
@@ -44,187 +75,85 @@ pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
         return Err(Failed::wrong(anyhow!("{faults} faults were found")));
     }
     match summary.rows.iter().find(|row| !row.complete) {
-        Some(Row { scope, .. }) => {
-            Err(Failed::wrong(anyhow!("scope {scope} was not tried to its end")))
+        Some(Row { scope, stopped, .. }) => {
+            let stopped = stopped.as_deref().unwrap_or_default();
+            Err(Failed::wrong(anyhow!("scope {scope} was not tried to its end: {stopped}")))
         }
         None => Ok(()),
     }
 }
 
-/// How one scope went in one network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
-    pub scope: &'static str,
-    pub about: &'static str,
-    pub network: String,
-    pub states: usize,
-    pub rests: usize,
-    pub took_ms: u64,
-    /// False if there were more states than may be tried.
-    pub complete: bool,
-    pub faults: Vec<Fault>,
-}
-
-/// Something that must not happen, and the shortest way to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    pub why: String,
-    /// The messages delivered, in order.
-    pub path: Vec<String>,
-    /// The same as a Mermaid sequence diagram.
-    pub sequence: String,
-}
-
-/// What was found in all scopes.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Summary {
-    pub rows: Vec<Row>,
-    /// What each state answers to each message, over all scopes.
-    #[serde(skip)]
-    pub table: Table,
-}
-
-impl Summary {
-    /// Every scope was tried to its end, and nothing was wrong.
-    pub fn is_clean(&self) -> bool {
-        self.rows.iter().all(|row| row.complete && row.faults.is_empty())
-    }
-
-    /// A service's page for reviewers: its table and its diagram, as Markdown.
-    pub fn page(&self, service: &Wiring, states: &[&str]) -> String {
-        let name = service.name;
-        let (met, never) = self.table.count(name);
-        let table = self.table.markdown(service, states);
-        let diagram = state_diagram(&self.table, name);
-        format!(
-            "{GENERATED}\n# {name}: what each state answers\n\n{LEGEND}\n\n{met} pairs of state \
-            and message meet, {never} never do.\n\n{table}\n```mermaid\n{diagram}```\n"
-        )
+/// Measures what threads and reductions buy, and prints it.
+///
+/// # Errors
+/// If there is no such scope.
+pub fn print_comparison(scope: Option<&str>, output: Output) -> Result<(), Failed> {
+    let comparison = compare(scope, |measured| note(measured)).map_err(Failed::config)?;
+    match output {
+        Output::Json => say_json(&comparison),
+        Output::Text => say(&comparison),
     }
 }
 
-const GENERATED: &str = "<!-- Generated by `UPDATE=1 cargo test -p quadrille-tests --test \
-    choreography`: review the difference as behaviour, do not edit. -->";
-const LEGEND: &str = "`->` next state, `+` what is published, asked for or set as a timer, \
-    `- timer` what is forgotten, `/` several answers that depend on data.\n\
-    *Repeats only*: met only if a message is delivered again.\n\
-    *Late timer only*: met only if a timer comes that was cancelled.\n\
-    *Never comes, reject*: within the scopes explored, this is proved impossible.\n\
-    *Is never about it*: no message of this name leads to an entity in this state.";
+/// One file for each fault, named after where it was found.
+fn write_schedules(summary: &Summary, folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot write a schedule into {}: name another", folder.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    let faults = summary.rows.iter().flat_map(|row| &row.faults);
+    for (n, Fault { schedule, .. }) in faults.enumerate() {
+        let Schedule { scope, network, .. } = schedule;
+        let network = network.replace([' ', ','], "");
+        let path = folder.join(format!("{:03}-{scope}-{network}.json", n + 1));
+        let text = serde_json::to_string_pretty(schedule)?;
+        fs::write(&path, text + "\n").with_context(cannot)?;
+    }
+    Ok(())
+}
 
-/// Scopes tried at once: a long one takes about a GiB.
-const THREADS_MAX: usize = 4;
-
-/// Explores the scopes asked for, on as many processors as there are.
+/// Explores the scopes asked for, one after another, each on all processors.
 pub fn check(options: &Options) -> Result<Summary> {
-    let mut jobs = jobs(options)?;
-    jobs.reverse(); // the largest come last in the list, and should begin first
-    let places = jobs.iter().map(|_| None).collect();
-    let (next, done) = (Mutex::new(jobs.into_iter().enumerate()), Mutex::new(places));
-    let work = || {
-        while let Some((place, (scope, network))) = take(&next) {
-            let report = choreography::run(&scope, network);
-            let (row, table) = (Row::of(&scope, network, &report), report.table);
-            (options.progress)(&row);
-            let done: &mut Vec<Option<_>> = &mut done.lock().expect("nobody panics while writing");
-            done[place] = Some((row, table));
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-    thread::scope(|all| (0..threads).for_each(|_| drop(all.spawn(work))));
     let mut summary = Summary::default();
-    let done: Vec<Option<(Row, Table)>> = done.into_inner().expect("nobody panicked");
-    for (row, table) in done.into_iter().rev().flatten() {
+    for (scope, network) in jobs(options)? {
+        let tell = |progress: &Progress| {
+            (options.progress)(&Told::Underway { scope: scope.name, network, progress });
+        };
+        let truth = scope.truth();
+        let rules = scope.rules(&truth).progress(TELL_EVERY, tell);
+        let report = scope.choreography().explore(network, &rules);
+        let row = Row::of(&scope, network, &report);
+        (options.progress)(&Told::Done(&row));
         summary.rows.push(row);
-        summary.table.merge(table);
+        for name in report.properties {
+            if !summary.properties.contains(&name) {
+                summary.properties.push(name);
+            }
+        }
+        summary.table.merge(report.table);
     }
     Ok(summary)
 }
 
 type Job = (Scope, Network);
 
-fn jobs(options: &Options) -> Result<Vec<Job>> {
-    let all = choreography::scopes(options.long || options.scope.is_some());
-    let wanted = |scope: &&Scope| options.scope.as_ref().is_none_or(|name| name == scope.name);
-    let chosen: Vec<_> = all.iter().filter(wanted).collect();
+fn chosen(long: bool, name: Option<&str>) -> Result<Vec<Scope>> {
+    let all = choreography::scopes(long || name.is_some());
+    let names: Vec<_> = all.iter().map(|scope| scope.name).collect();
+    let wanted = |scope: &Scope| name.is_none_or(|name| name == scope.name);
+    let chosen: Vec<_> = all.into_iter().filter(wanted).collect();
     if chosen.is_empty() {
-        let names: Vec<_> = all.iter().map(|scope| scope.name).collect();
-        let name = options.scope.as_deref().unwrap_or_default();
+        let name = name.unwrap_or_default();
         bail!("there is no scope {name:?}: pass one of {}", names.join(", "));
     }
-    let each = |scope: &&Scope| {
-        let scope: Scope = (*scope).clone();
+    Ok(chosen)
+}
+
+fn jobs(options: &Options) -> Result<Vec<Job>> {
+    let chosen = chosen(options.long, options.scope.as_deref())?;
+    let each = |scope: &Scope| {
+        let scope = scope.clone();
         let networks = scope.networks.iter();
         let networks = networks.filter(|network| !options.once || **network == Network::Once);
         networks.map(move |network| (scope.clone(), *network))
     };
     Ok(chosen.iter().flat_map(each).collect())
-}
-
-fn take<J>(jobs: &Mutex<impl Iterator<Item = J>>) -> Option<J> {
-    jobs.lock().expect("nobody panics while taking").next()
-}
-
-impl Row {
-    fn of(scope: &Scope, network: Network, report: &Report) -> Self {
-        let fault = |(why, path): (&String, &Vec<_>)| Fault {
-            why: why.clone(),
-            path: path.iter().map(ToString::to_string).collect(),
-            sequence: sequence(path),
-        };
-        Self {
-            scope: scope.name,
-            about: scope.about,
-            network: network.to_string(),
-            states: report.states,
-            rests: report.rests,
-            took_ms: report.took.as_millis().try_into().unwrap_or(u64::MAX),
-            complete: report.complete,
-            faults: report.faults.iter().map(fault).collect(),
-        }
-    }
-}
-
-/// One line while the others are still at work.
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { scope, network, states, took_ms, .. } = self;
-        write!(f, "scope {scope} ({network}): {states} states in {took_ms} ms, ")?;
-        match self.faults.len() {
-            0 if self.complete => f.write_str("no faults"),
-            0 => f.write_str("stopped at the limit"),
-            n => write!(f, "{n} faults"),
-        }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "{:>6}  {:<18}{:>9}{:>7}{:>7}", "scope", "network", "states", "rests", "ms")?;
-        let mut last = "";
-        for row in &self.rows {
-            if row.scope != last {
-                writeln!(f, "{:>6}  {}", row.scope, row.about)?;
-                last = row.scope;
-            }
-            let Row { network, states, rests, took_ms, .. } = row;
-            write!(f, "{:>6}  {network:<18}{states:>9}{rests:>7}{took_ms:>7}", "")?;
-            let limit = if row.complete { "" } else { "  stopped at the limit" };
-            match row.faults.len() {
-                0 => writeln!(f, "{limit}")?,
-                n => writeln!(f, "{limit}  {n} FAULTS")?,
-            }
-        }
-        let states: usize = self.rows.iter().map(|row| row.states).sum();
-        let faults: usize = self.rows.iter().map(|row| row.faults.len()).sum();
-        let runs = self.rows.len();
-        writeln!(f, "{runs} searches, {states} states, faults: {faults}")?;
-        for row in &self.rows {
-            for Fault { why, path, .. } in &row.faults {
-                writeln!(f, "\nscope {} ({}): {why}", row.scope, row.network)?;
-                path.iter().try_for_each(|step| writeln!(f, "    {step}"))?;
-            }
-        }
-        Ok(())
-    }
 }

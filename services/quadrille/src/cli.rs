@@ -96,6 +96,12 @@ struct Check {
     /// Only this scope, such as 3b
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,
+    /// Folder that gets a file for each fault: the way to it, to be played again
+    #[arg(long, value_name = "DIR")]
+    schedules: Option<PathBuf>,
+    /// Measure instead what threads and each reduction buy
+    #[arg(long, conflicts_with_all = ["long", "schedules"])]
+    compare: bool,
     #[command(flatten)]
     form: Form,
 }
@@ -178,8 +184,12 @@ pub fn run(cli: Cli) -> ExitCode {
             let (how, output) = (audit::Audit { settled }, answer.form.output);
             entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
         }
-        Verb::Check(Check { long, scope, form }) => {
-            let options = check::Options { long, scope, once: false, progress: |row| note(row) };
+        Verb::Check(Check { scope, compare: true, form, .. }) => {
+            entry::exit(check::print_comparison(scope.as_deref(), form.output))
+        }
+        Verb::Check(Check { long, scope, schedules, form, .. }) => {
+            let progress: fn(&check::Told) = |told| note(told);
+            let options = check::Options { long, scope, once: false, schedules, progress };
             entry::exit(check::print(&options, form.output))
         }
         Verb::Parked(verb) => parked::run(verb),

@@ -14,9 +14,9 @@ use quadrille_runtime::message::BODY_MAX_BYTES;
 use quadrille_runtime::processor::BATCH_MAX;
 use quadrille_runtime::wire::kind_of;
 use serde::Serialize;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// After how long each timer fires, if nobody says otherwise.
@@ -255,17 +255,18 @@ type Lasting = BTreeMap<(&'static str, String), Duration>;
 
 /// How long each state may last, from entities that were met while exploring.
 fn lasting() -> Lasting {
-    let found = RefCell::new(Lasting::new());
+    let found = Mutex::new(Lasting::new());
     let note = |view: &quadrille_check::View| {
         let met = overdue(view).into_iter();
-        found.borrow_mut().extend(met.map(|(service, state, after)| ((service, state), after)));
-        Ok(())
+        let mut found = found.lock().expect("nobody panics while noting");
+        found.extend(met.map(|(service, state, after)| ((service, state), after)));
+        true
     };
     for scope in scopes(false).iter().filter(|scope| scope.name == LASTING) {
-        let rules = Rules { always: &note, ..Rules::default() };
+        let rules = Rules::default().always("states are listed", note);
         scope.choreography().explore(Network::Once, &rules);
     }
-    found.into_inner()
+    found.into_inner().expect("nobody panicked")
 }
 
 fn millis(time: Duration) -> u64 {

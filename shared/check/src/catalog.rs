@@ -1,23 +1,38 @@
 //! Gives numbers to whatever worlds are made of, and remembers what follows from what.
-use crate::hash::Map;
-use crate::part::{Answer, Body, Outcome, Part, Sent};
-use crate::table::{Table, When};
-use crate::{Step, Timers};
+//!
+//! While worlds are explored the catalog is only read, by all threads; what is missing is learned
+//! between two blocks of worlds, in an order that does not depend on the threads.
+use crate::hash::print;
+use crate::part::{Body, Met, Part, Sent};
+use crate::report::{How, Step};
+use crate::symmetry::Symmetry;
+use crate::view::Fact;
+use crate::world::id;
+use crate::{Choreography, Commit, Effect, Timers};
 use quadrille_core::{Descriptor, Origin};
-use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::sync::Arc;
+
+/// In a packed step: there was no choice.
+const NO_ANSWER: u32 = 15;
 
 /// One message on its way to one participant.
 pub(crate) struct Message {
     pub(crate) to: u32,
+    /// Its place among the messages to the same participant.
+    pub(crate) index: u32,
     /// A timer or a whim: it may come, and the world must do without it.
     pub(crate) optional: bool,
     pub(crate) timer: Option<u32>,
+    /// It goes through the broker: a process that dies may leave it unsaid, or unacknowledged.
+    pub(crate) brokered: bool,
+    /// The fact that hearing it is, if it is a command that somebody notes.
+    pub(crate) fact: Option<u32>,
+    /// A replica works on it: the message, and the state that it loaded.
+    pub(crate) hand: Option<(u32, u32)>,
     pub(crate) step: Step,
-    body: Body,
-    descriptor: Descriptor,
+    pub(crate) body: Body,
+    pub(crate) descriptor: Descriptor,
 }
 
 /// One way in which a delivery may go on, in numbers.
@@ -27,200 +42,251 @@ pub(crate) struct Branch {
     pub(crate) sent: Vec<u32>,
     /// Timers that no longer come.
     pub(crate) cleared: Vec<u32>,
-    pub(crate) noted: Vec<u32>,
+    /// What is true from now on, and what no longer.
+    pub(crate) facts: Vec<(u32, bool)>,
 }
 
 pub(crate) enum Move {
     Next(Vec<Branch>),
+    /// One of few replicas takes it.
+    Taken(Branch),
     Deferred,
     Broken(String),
 }
 
-/// All states of participants and all messages met so far.
+/// A state of one participant.
+pub(crate) struct State {
+    pub(crate) slot: u32,
+    pub(crate) part: Arc<dyn Part>,
+    /// By the message's index: one more than the number of what is known, or 0.
+    pub(crate) moves: Vec<u32>,
+}
+
+pub(crate) struct Known {
+    pub(crate) state: u32,
+    pub(crate) message: u32,
+    pub(crate) step: Move,
+    pub(crate) met: Option<Met>,
+}
+
+/// What of one participant is in the catalog.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) states: Vec<u32>,
+    pub(crate) messages: Vec<u32>,
+}
+
+/// A service with replicas, which load first and commit later.
+#[derive(Clone, Copy)]
+pub(crate) struct Racing {
+    pub(crate) slot: u32,
+    pub(crate) replicas: usize,
+    pub(crate) commit: Commit,
+}
+
+/// All states of participants, messages and facts met so far.
 pub(crate) struct Catalog {
-    pub(crate) parts: Vec<Rc<dyn Part>>,
+    pub(crate) states: Vec<State>,
     pub(crate) messages: Vec<Message>,
-    pub(crate) table: Table,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) known: Vec<Known>,
+    pub(crate) slots: Vec<Slot>,
     /// Each participant's state at the start.
     pub(crate) start: Vec<u32>,
-    /// The one who notes, if there is one.
-    pub(crate) noter: Option<u32>,
-    timers: Timers,
-    when: When,
-    part_ids: HashMap<(u32, String), u32>,
-    message_ids: HashMap<(u32, &'static str, String, bool), u32>,
+    pub(crate) noting: Vec<Descriptor>,
+    pub(crate) racing: Option<Racing>,
+    pub(crate) symmetry: Symmetry,
+    /// Fingerprints by content: for each thing one for each permutation.
+    pub(crate) state_prints: Vec<u64>,
+    pub(crate) message_prints: Vec<u64>,
+    pub(crate) fact_prints: Vec<u64>,
+    pub(crate) timers: Timers,
+    pub(crate) effects: Vec<Effect>,
+    state_ids: HashMap<u64, u32>,
+    message_ids: HashMap<u64, u32>,
+    fact_ids: HashMap<u64, u32>,
     timer_ids: HashMap<(u32, &'static str, String), u32>,
-    notes: Vec<Body>,
-    note_ids: HashMap<(&'static str, String), u32>,
-    notings: Map<(u32, u32), u32>,
-    moves: Map<(u32, u32), Rc<Move>>,
 }
 
 impl Catalog {
-    pub(crate) fn new(parts: Vec<Rc<dyn Part>>, timers: Timers, when: When) -> Self {
-        let noter = parts.iter().position(|part| !part.notes().is_empty());
+    pub(crate) fn new(all: &Choreography) -> Self {
         let mut catalog = Self {
-            parts: Vec::new(),
+            states: Vec::new(),
             messages: Vec::new(),
-            table: Table::default(),
+            facts: Vec::new(),
+            known: Vec::new(),
+            slots: all.parts.iter().map(|_| Slot::default()).collect(),
             start: Vec::new(),
-            noter: noter.map(|slot| slot as u32),
-            timers,
-            when,
-            part_ids: HashMap::new(),
+            noting: all.noting.clone(),
+            racing: None,
+            symmetry: Symmetry::new(&all.symmetric),
+            state_prints: Vec::new(),
+            message_prints: Vec::new(),
+            fact_prints: Vec::new(),
+            timers: all.timers,
+            effects: all.effects.clone(),
+            state_ids: HashMap::new(),
             message_ids: HashMap::new(),
+            fact_ids: HashMap::new(),
             timer_ids: HashMap::new(),
-            notes: Vec::new(),
-            note_ids: HashMap::new(),
-            notings: Map::default(),
-            moves: Map::default(),
         };
-        for (slot, part) in parts.into_iter().enumerate() {
-            let id = catalog.part(slot as u32, part);
+        for (slot, part) in all.parts.iter().enumerate() {
+            let id = catalog.state(slot as u32, part.clone());
             catalog.start.push(id);
+        }
+        if let Some((name, replicas, commit)) = all.replicas {
+            let slot = all.parts.iter().position(|part| part.name() == name);
+            let slot = slot.expect("declared with the service") as u32;
+            catalog.racing = Some(Racing { slot, replicas, commit });
         }
         catalog
     }
 
     /// The one in this place, as it was at the start.
-    fn at(&self, slot: u32) -> &dyn Part {
-        &*self.parts[self.start[slot as usize] as usize]
+    pub(crate) fn at(&self, slot: u32) -> &dyn Part {
+        &*self.states[self.start[slot as usize] as usize].part
     }
 
-    fn part(&mut self, slot: u32, part: Rc<dyn Part>) -> u32 {
-        let parts = &mut self.parts;
-        *self.part_ids.entry((slot, part.text())).or_insert_with(|| {
-            parts.push(part);
-            parts.len() as u32 - 1
+    /// Two things of one fingerprint are one thing: see [`print`] for the odds.
+    pub(crate) fn state(&mut self, slot: u32, part: Arc<dyn Part>) -> u32 {
+        let entries = part.entries();
+        let prints = self.symmetry.images_of_pairs(&entries).map(|image| print((slot, image)));
+        let prints: Vec<_> = prints.collect();
+        *self.state_ids.entry(prints[0]).or_insert_with(|| {
+            let id = self.states.len() as u32;
+            self.states.push(State { slot, part, moves: Vec::new() });
+            self.slots[slot as usize].states.push(id);
+            self.state_prints.extend(prints);
+            id
         })
     }
 
-    fn timer(&mut self, slot: u32, name: &'static str, entity: String) -> u32 {
+    pub(crate) fn timer(&mut self, slot: u32, name: &'static str, entity: String) -> u32 {
         let next = self.timer_ids.len() as u32;
         *self.timer_ids.entry((slot, name, entity)).or_insert(next)
+    }
+
+    pub(crate) fn message(&mut self, prints: Vec<u64>, message: Message) -> u32 {
+        *self.message_ids.entry(prints[0]).or_insert_with(|| {
+            let id = self.messages.len() as u32;
+            let others = &mut self.slots[message.to as usize].messages;
+            self.message_prints.extend(prints);
+            self.messages.push(Message { index: others.len() as u32, ..message });
+            others.push(id);
+            id
+        })
     }
 
     /// The message on its way to each who consumes it; `from` is none for the outside.
     pub(crate) fn post(&mut self, from: Option<u32>, sent: &Sent, whim: bool) -> Vec<u32> {
         let mut posted = Vec::new();
-        let name = sent.descriptor.name;
+        let Sent { descriptor, json, .. } = sent;
         for to in 0..self.start.len() as u32 {
-            let wanted = self.at(to).consumes().iter().any(|d| d.name == name);
-            let unwanted = sent.timer.is_some() && (from != Some(to) || self.never());
+            let wanted = self.at(to).consumes().iter().any(|d| d.name == descriptor.name);
+            let never = self.timers == Timers::Never;
+            let unwanted = sent.timer.is_some() && (from != Some(to) || never);
             if !wanted || unwanted {
                 continue;
             }
             let optional = whim || sent.timer.is_some();
-            let timer = sent.timer.clone().map(|entity| self.timer(to, name, entity));
+            let timer = sent.timer.clone().map(|entity| self.timer(to, descriptor.name, entity));
+            let content = |json| print((to, descriptor.name, json, optional));
+            let prints = self.symmetry.images(json).map(content).collect();
+            let command = descriptor.origin == Origin::Command;
+            let fact = if command { self.said(*descriptor, json, &sent.body) } else { None };
             let step = Step {
                 from: from.map_or("outside", |slot| self.at(slot).name()),
                 to: self.at(to).name(),
-                message: name,
+                message: descriptor.name,
                 subject: sent.subject.clone(),
-                json: sent.json.clone(),
+                json: json.clone(),
+                timer: sent.timer.is_some(),
+                answer: None,
+                how: How::Delivered,
             };
-            let (body, descriptor) = (sent.body.clone(), sent.descriptor);
-            let messages = &mut self.messages;
-            let key = (to, name, sent.json.clone(), optional);
-            posted.push(*self.message_ids.entry(key).or_insert_with(|| {
-                messages.push(Message { to, optional, timer, step, body, descriptor });
-                messages.len() as u32 - 1
-            }));
+            posted.push(self.message(
+                prints,
+                Message {
+                    to,
+                    index: 0,
+                    optional,
+                    timer,
+                    brokered: descriptor.origin != Origin::Internal,
+                    fact,
+                    hand: None,
+                    step,
+                    body: sent.body.clone(),
+                    descriptor: *descriptor,
+                },
+            ));
         }
         posted
     }
-    fn never(&self) -> bool {
-        self.timers == Timers::Never
+
+    /// What the participant in this state makes of this message, if that is known.
+    pub(crate) fn known(&self, state: u32, message: u32) -> Option<usize> {
+        let index = self.messages[message as usize].index as usize;
+        let number = *self.states[state as usize].moves.get(index)?;
+        (number as usize).checked_sub(1)
     }
 
-    /// What the participant in this state makes of this message.
-    pub(crate) fn step(&mut self, part: u32, message: u32) -> Rc<Move> {
-        if let Some(known) = self.moves.get(&(part, message)) {
-            return known.clone();
-        }
-        let (machine, body) =
-            (self.parts[part as usize].clone(), self.messages[message as usize].body.clone());
-        let (table, when) = (&mut self.table, self.when);
-        let answer = catch_unwind(AssertUnwindSafe(|| machine.deliver(&*body, table, when)))
-            .unwrap_or_else(|panic| {
-                Answer::Broken(format!("{} panicked: {}", machine.name(), reason(&*panic)))
-            });
-        let step = Rc::new(match answer {
-            Answer::Deferred => Move::Deferred,
-            Answer::Broken(why) => Move::Broken(why),
-            Answer::Next(all) => {
-                let branch = |outcome| self.branch(message, machine.may_stay_silent(), outcome);
-                Move::Next(all.into_iter().map(branch).collect())
-            }
-        });
-        self.moves.insert((part, message), step.clone());
-        step
+    /// The state after the n-th permutation, if it was met.
+    pub(crate) fn image_of_state(&self, state: u32, n: usize) -> Option<u32> {
+        let print = self.state_prints[state as usize * self.symmetry.count() + n];
+        self.state_ids.get(&print).copied()
+    }
+    pub(crate) fn image_of_message(&self, message: u32, n: usize) -> Option<u32> {
+        let print = self.message_prints[message as usize * self.symmetry.count() + n];
+        self.message_ids.get(&print).copied()
+    }
+    pub(crate) fn part(&self, state: u32) -> Arc<dyn Part> {
+        self.states[state as usize].part.clone()
     }
 
-    /// A timer set again takes the place of the one before, so setting clears as well.
-    fn branch(&mut self, message: u32, whim: bool, outcome: Outcome) -> Branch {
-        let Message { to, descriptor, ref body, ref step, .. } = self.messages[message as usize];
-        let (body, json) = (body.clone(), step.json.clone());
-        let mut branch = Branch { next: self.part(to, outcome.next), ..Branch::default() };
-        if self.timers == Timers::Exact {
-            let set =
-                outcome.sent.iter().filter_map(|s| Some((s.descriptor.name, s.timer.clone()?)));
-            for (name, entity) in outcome.cancelled.into_iter().chain(set) {
-                branch.cleared.push(self.timer(to, name, entity));
-            }
-        }
-        let command = |d: Descriptor| d.origin == Origin::Command;
-        if command(descriptor) {
-            branch.noted.extend(self.note(descriptor, &json, &body));
-        }
-        for sent in &outcome.sent {
-            branch.sent.extend(self.post(Some(to), sent, whim));
-            if !command(sent.descriptor) {
-                branch.noted.extend(self.note(sent.descriptor, &sent.json, &sent.body));
-            }
-        }
-        branch
+    pub(crate) fn fact(&mut self, prints: Vec<u64>, fact: Fact) -> u32 {
+        *self.fact_ids.entry(prints[0]).or_insert_with(|| {
+            self.facts.push(fact);
+            self.fact_prints.extend(prints);
+            self.facts.len() as u32 - 1
+        })
     }
 
-    fn note(&mut self, what: Descriptor, json: &str, body: &Body) -> Option<u32> {
-        let noter = self.at(self.noter?);
-        noter.notes().iter().find(|d| d.name == what.name)?;
-        let notes = &mut self.notes;
-        Some(*self.note_ids.entry((what.name, json.into())).or_insert_with(|| {
-            notes.push(body.clone());
-            notes.len() as u32 - 1
-        }))
+    /// The fact that this was said or heard, if somebody notes it.
+    pub(crate) fn said(&mut self, what: Descriptor, json: &str, body: &Body) -> Option<u32> {
+        self.noting.iter().find(|d| d.name == what.name)?;
+        let prints = self.symmetry.images(json).map(|json| print((what.name, json)));
+        let prints = prints.collect();
+        Some(self.fact(prints, Fact::Said(body.clone())))
     }
 
-    /// The noter after this note.
-    pub(crate) fn noted(&mut self, noter: u32, note: u32) -> u32 {
-        if let Some(known) = self.notings.get(&(noter, note)) {
-            return *known;
+    /// How a step is packed: message, what happened to it, and which of several answers came.
+    pub(crate) fn by(token: u32, how: How, answer: Option<usize>) -> u32 {
+        let answer = answer.map_or(NO_ANSWER, |answer| (answer as u32).min(NO_ANSWER));
+        id(token) << 8 | (how as u32) << 4 | answer
+    }
+    /// The step for people.
+    pub(crate) fn step(&mut self, by: u32) -> Step {
+        let (message, how, answer) = (by >> 8, How::ALL[(by >> 4 & 7) as usize], by & NO_ANSWER);
+        let Message { to, ref step, hand, .. } = self.messages[message as usize];
+        let step = Step { how: if hand.is_some() { How::Committed } else { how }, ..step.clone() };
+        if answer == NO_ANSWER || self.at(to).answers().is_none() {
+            return step;
         }
-        let next = self.parts[noter as usize].noting(&*self.notes[note as usize]);
-        let slot = self.noter.expect("only the noter's notes get here");
-        let next = self.part(slot, next.expect("its own list"));
-        self.notings.insert((noter, note), next);
-        next
+        // What an adapter may answer does not depend on what it answered to others.
+        let known = self.learn(self.start[to as usize], message);
+        let Move::Next(branches) = &self.known[known].step else { return step };
+        let said = branches.get(answer as usize).and_then(|branch| branch.sent.first());
+        Step { answer: said.map(|said| self.name(*said)), ..step }
     }
-
-    /// Asks each machine about the pairs that never met, to show what it would have answered.
-    pub(crate) fn try_what_never_came(&mut self) {
-        let mut never = Table::default();
-        for part in &self.parts {
-            for message in &self.messages {
-                if part.name() == message.step.to {
-                    let (table, body) = (&mut never, &*message.body);
-                    let ask = AssertUnwindSafe(|| part.deliver(body, table, When::Never));
-                    let _ = catch_unwind(ask);
-                }
-            }
-        }
-        self.table.merge(never);
+    /// What of a message is told in a fault.
+    pub(crate) fn told(&self, token: u32) -> (&'static str, &'static str) {
+        let step = &self.messages[id(token) as usize].step;
+        (step.to, step.message)
     }
-}
-
-fn reason(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+    pub(crate) fn body(&self, message: u32) -> &Body {
+        &self.messages[message as usize].body
+    }
+    pub(crate) fn name(&self, message: u32) -> &'static str {
+        self.messages[message as usize].descriptor.name
+    }
 }

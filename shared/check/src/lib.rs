@@ -53,140 +53,57 @@
 //! assert_eq!(path[0].to_string(), "door <- door.close 1");
 //! ```
 
+mod alike;
 mod catalog;
+mod cycles;
+mod effects;
+mod expand;
 mod explore;
+mod fold;
+mod follow;
 mod hash;
+mod learn;
 mod mermaid;
+mod network;
 mod part;
+mod report;
+mod rules;
+mod schedule;
+mod symmetry;
 mod table;
 mod variants;
+mod view;
+mod world;
 
+pub use effects::Effect;
 pub use mermaid::{graph, sequence, state_diagram};
-pub use part::View;
+pub use network::{Commit, Network, Timers};
+pub use report::{Bound, Digest, How, Report, Step};
+pub use rules::{Holds, Progress, Reduction, Rules};
+pub use schedule::{Delivery, Schedule};
 pub use table::Table;
 pub use variants::variants;
+pub use view::View;
 
-use part::{Answers, Key, Machines, Notes, Part, Sent};
+use part::{Answers, Key, Machines, Part, Sent};
 use quadrille_core::{Adapter, Descriptor, Event, Messages, Service};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What the network may do to a message, besides being late and out of order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// Each message takes effect once: what an inbox guarantees.
-    Once,
-    /// Any messages, at most so many in one run, are delivered a second time, at any moment after
-    /// the first; there is no inbox.
-    Twice { most: u32 },
-    /// Each message may be delivered again and again, for ever; there is no inbox. It finds what
-    /// repeats break, and is blind to hangs, as repeating for ever heals them.
-    Repeating,
-}
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Once => f.write_str("once"),
-            Self::Twice { most } => write!(f, "twice, at most {most}"),
-            Self::Repeating => f.write_str("repeating"),
-        }
-    }
-}
-
-/// What a timer may do. It may always come at any moment, or never.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Timers {
-    /// Never fires.
-    Never,
-    /// A cancelled timer does not come: it is forgotten in the commit that cancels it. One that has
-    /// come may be repeated, as any message.
-    #[default]
-    Exact,
-    /// A cancelled timer may come all the same.
-    Late,
-}
-
-/// A property: true, or why not.
-pub type Property<'a> = &'a dyn Fn(&View) -> Result<(), String>;
-
-/// What must be true, and how far to look.
-pub struct Rules<'a> {
-    /// Asked in every world.
-    pub always: Property<'a>,
-    /// Asked where nothing more must happen.
-    pub at_rest: Property<'a>,
-    /// Worlds after which exploring stops, with an incomplete report.
-    pub states_max: usize,
-}
-impl Rules<'_> {
-    /// Six times the largest scope yet; a few GiB of memory.
-    pub const STATES_MAX: usize = 80_000_000;
-}
-impl Default for Rules<'_> {
-    /// Nothing but what every machine promises: no reject, no stuck message, no left end, no panic.
-    fn default() -> Self {
-        Self { always: &|_| Ok(()), at_rest: &|_| Ok(()), states_max: Self::STATES_MAX }
-    }
-}
-impl fmt::Debug for Rules<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Rules").field("states_max", &self.states_max).finish_non_exhaustive()
-    }
-}
-
-/// What exploring found.
-#[derive(Debug)]
-pub struct Report {
-    /// Worlds, each counted once however it is reached.
-    pub states: usize,
-    /// Worlds in which nothing more must happen.
-    pub rests: usize,
-    pub took: Duration,
-    /// False if `states_max` stopped it.
-    pub complete: bool,
-    pub table: Table,
-    /// The shortest way to each fault, as the messages delivered.
-    pub faults: BTreeMap<String, Vec<Step>>,
-}
-
-/// One message delivered, on the way to a fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    pub from: &'static str,
-    pub to: &'static str,
-    pub message: &'static str,
-    pub subject: String,
-    /// The message's body.
-    pub json: String,
-}
-/// The subject and the plain fields: addresses and lines decide little, and hide what does.
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} <- {} {}", self.to, self.message, self.subject)?;
-        let fields: BTreeMap<String, Value> = serde_json::from_str(&self.json).unwrap_or_default();
-        for (name, value) in fields {
-            match value {
-                Value::String(text) if text != self.subject => write!(f, " {name}={text}")?,
-                Value::Number(number) if number.to_string() != self.subject => {
-                    write!(f, " {name}={number}")?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
+/// Who is looked at by properties is kept in the bits of one number.
+const PARTS_MAX: usize = 64;
 
 /// Everybody who takes part, and what comes from outside.
 #[derive(Default)]
 pub struct Choreography {
-    parts: Vec<Rc<dyn Part>>,
+    parts: Vec<Arc<dyn Part>>,
     given: Vec<(Sent, bool)>,
     timers: Timers,
+    noting: Vec<Descriptor>,
+    effects: Vec<Effect>,
+    symmetric: Vec<Vec<String>>,
+    replicas: Option<(&'static str, usize, Commit)>,
 }
 impl fmt::Debug for Choreography {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -220,15 +137,41 @@ impl Choreography {
         self.seat(Answers::<A> { ledger: BTreeMap::new(), may_stay_silent: true })
     }
     /// Writes down each of these messages the moment it is published, or a command of them is
-    /// delivered; properties read it with [`View::noted`]. One list only.
-    pub fn noting<L: Messages>(self) -> Self {
-        self.seat(Notes::<L>(BTreeSet::new()))
+    /// delivered; properties read it with [`View::noted`].
+    pub fn noting<L: Messages>(mut self) -> Self {
+        self.noting.extend(L::LIST);
+        self
+    }
+    /// Keeps account of what is done and not undone; properties read it with
+    /// [`View::outstanding`], or ask with [`Rules::undone_if`].
+    pub fn effects(mut self, effects: impl IntoIterator<Item = Effect>) -> Self {
+        self.effects.extend(effects);
+        self
+    }
+    /// Individuals that may change places, each by all names that it goes by, in the same order:
+    /// `[["order-1", "customer-1"], ["order-2", "customer-2"]]`. With [`Reduction::symmetry`],
+    /// worlds that differ only in which is which are one; properties must treat them alike, and
+    /// nothing else may go by these names. It is a fault if the start differs when they change
+    /// places, or if a machine tells them apart.
+    pub fn symmetric<N: fmt::Display>(
+        self,
+        individuals: impl IntoIterator<Item = impl IntoIterator<Item = N>>,
+    ) -> Self {
+        let individuals = individuals.into_iter();
+        let names = individuals.map(|all| all.into_iter().map(|name| name.to_string()).collect());
+        Self { symmetric: names.collect(), ..self }
+    }
+    /// So many replicas of a service work at once: each loads what it needs, decides, and commits
+    /// some time later. Of one service only.
+    pub fn replicas<S: Service>(self, replicas: usize, commit: Commit) -> Self {
+        Self { replicas: Some((S::NAME, replicas, commit)), ..self }
     }
     fn seat(mut self, part: impl Part + 'static) -> Self {
         match self.parts.iter_mut().find(|old| old.name() == part.name()) {
-            Some(old) => *old = Rc::new(part),
-            None => self.parts.push(Rc::new(part)),
+            Some(old) => *old = Arc::new(part),
+            None => self.parts.push(Arc::new(part)),
         }
+        assert!(self.parts.len() <= PARTS_MAX, "too many take part");
         self
     }
     /// What timers may do; [`Timers::Exact`] if not said.
@@ -253,6 +196,6 @@ impl Choreography {
 
     /// Tries every order of delivery, until no new world is found.
     pub fn explore(self, network: Network, rules: &Rules) -> Report {
-        explore::Explorer::new(self, network, rules).run()
+        explore::explore(&self, network, rules)
     }
 }

@@ -1,12 +1,11 @@
 //! Participants as the explorer sees them: something that a message is delivered to.
-use crate::table::{Table, When};
+use crate::Commit;
 use quadrille_core::{
     Adapter, Cx, Descriptor, Effects, Keyed, Messages, Service, UnitOfWork, Verdict,
 };
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) type Key<S> = <<S as Service>::Consumes as Keyed>::Key;
@@ -24,7 +23,7 @@ pub(crate) struct Sent {
 
 /// One way in which a message may end: an adapter has several.
 pub(crate) struct Outcome {
-    pub(crate) next: Rc<dyn Part>,
+    pub(crate) next: Arc<dyn Part>,
     pub(crate) sent: Vec<Sent>,
     /// Timers forgotten in the same commit: name and entity.
     pub(crate) cancelled: Vec<(&'static str, String)>,
@@ -36,24 +35,36 @@ pub(crate) enum Answer {
     Broken(String),
 }
 
-pub(crate) trait Part {
+/// The cell of the machine's table that a delivery met.
+pub(crate) struct Met {
+    pub(crate) state: String,
+    pub(crate) words: String,
+}
+
+/// What comes of a delivery; adapters have no table.
+pub(crate) struct Delivered {
+    pub(crate) answer: Answer,
+    pub(crate) met: Option<Met>,
+}
+
+pub(crate) trait Part: Send + Sync {
     fn name(&self) -> &'static str;
     fn consumes(&self) -> &'static [Descriptor];
-    /// What it writes down the moment it is said, wherever it goes.
-    fn notes(&self) -> &'static [Descriptor] {
-        &[]
-    }
-    /// Only of those who note.
-    fn noting(&self, _: &dyn Any) -> Option<Rc<dyn Part>> {
+    /// Of the world behind an adapter: what it may answer.
+    fn answers(&self) -> Option<&'static [Descriptor]> {
         None
     }
     /// True of one whose answers may come late, or never.
     fn may_stay_silent(&self) -> bool {
         false
     }
-    fn deliver(&self, body: &dyn Any, table: &mut Table, when: When) -> Answer;
-    /// Two participants of one name are in the same state if and only if this is equal.
-    fn text(&self) -> String;
+    fn deliver(&self, body: &dyn Any) -> Delivered;
+    /// Delivers what was decided when everything was as in `taken`. None: it changed since.
+    fn commit(&self, _taken: &dyn Part, body: &dyn Any, _: Commit) -> Option<Delivered> {
+        Some(self.deliver(body))
+    }
+    /// Two participants of one name are in the same state if and only if these are equal.
+    fn entries(&self) -> Vec<(String, String)>;
     fn contents(&self) -> &dyn Any;
 }
 
@@ -65,9 +76,6 @@ pub(crate) struct Answers<A: Adapter> {
     pub(crate) ledger: BTreeMap<A::Requests, A::Answers>,
     pub(crate) may_stay_silent: bool,
 }
-
-/// What was said or heard of a list of messages, ever.
-pub(crate) struct Notes<L: Messages>(pub(crate) BTreeSet<L>);
 
 pub(crate) fn sent<M: Messages>(message: M, timer: Option<String>) -> Sent {
     let (descriptor, subject) = (*message.descriptor(), message.subject());
@@ -106,12 +114,13 @@ impl<S: Service> Machines<S> {
         self.0.get(key).cloned().unwrap_or_default()
     }
 
-    fn decide(&self, message: S::Consumes) -> (Verdict, Effects<S>) {
+    /// The unit of work with all that the message needs.
+    fn loaded(&self, message: &S::Consumes) -> UnitOfWork<S> {
         let mut unit = UnitOfWork::<S>::default();
         loop {
-            let missing = unit.missing(&message);
+            let missing = unit.missing(message);
             if missing.is_empty() {
-                return unit.decide(message, &Cx::default());
+                return unit;
             }
             for key in missing {
                 let entity = self.entity(&key);
@@ -131,10 +140,36 @@ impl<S: Service> Machines<S> {
         let requested = effects.requested.into_iter().map(|m| sent(m, None));
         let scheduled = effects.scheduled.into_iter().map(|(_, m)| timer(m));
         Outcome {
-            next: Rc::new(Machines::<S>(next)),
+            next: Arc::new(Machines::<S>(next)),
             sent: published.chain(requested).chain(scheduled).collect(),
             cancelled: effects.cancelled.iter().map(|name| (*name, about.to_string())).collect(),
         }
+    }
+
+    fn decided(&self, message: S::Consumes, unit: &mut UnitOfWork<S>) -> Delivered {
+        let (about, name) = (message.key(), message.name());
+        let before = unit.get(&about).clone();
+        let (verdict, effects) = unit.decide(message, &Cx::default());
+        let after = effects.changed.get(&about).unwrap_or(&before);
+        let words = in_words::<S>(verdict, after, &effects);
+        let met = Some(Met { state: variant(&before), words });
+
+        let cell = format!("{}.{} on {name}", S::NAME, variant(&before));
+        let left_its_end = |(key, entity): (&Key<S>, &S::Entity)| {
+            let before = self.entity(key);
+            S::ended(&before) && before != *entity
+        };
+        let answer = match verdict {
+            _ if effects.changed.iter().any(left_its_end) => {
+                Answer::Broken(format!("{cell}: an end was left"))
+            }
+            Verdict::Reject(why) => Answer::Broken(format!("{cell}: rejected, {why}")),
+            Verdict::Defer(_) => Answer::Deferred,
+            Verdict::Accept | Verdict::Ignore(_) => {
+                Answer::Next(vec![self.outcome(&about, effects)])
+            }
+        };
+        Delivered { answer, met }
     }
 }
 
@@ -145,36 +180,27 @@ impl<S: Service> Part for Machines<S> {
     fn consumes(&self) -> &'static [Descriptor] {
         S::Consumes::LIST
     }
-    fn text(&self) -> String {
-        format!("{:?}", self.0)
+    fn entries(&self) -> Vec<(String, String)> {
+        entries(&self.0)
     }
     fn contents(&self) -> &dyn Any {
         &self.0
     }
-    fn deliver(&self, body: &dyn Any, table: &mut Table, when: When) -> Answer {
+    fn deliver(&self, body: &dyn Any) -> Delivered {
         let message = S::Consumes::from_any(body).expect("routed by name");
-        let (about, name) = (message.key(), message.name());
-        let before = self.entity(&about);
-        let (verdict, effects) = self.decide(message);
-        let after = effects.changed.get(&about).unwrap_or(&before);
-        let words = in_words::<S>(verdict, after, &effects);
-        table.met(S::NAME, &variant(&before), name, words, when);
-
-        let cell = format!("{}.{} on {name}", S::NAME, variant(&before));
-        let left_its_end = |(key, entity): (&Key<S>, &S::Entity)| {
-            let before = self.entity(key);
-            S::ended(&before) && before != *entity
-        };
-        if effects.changed.iter().any(left_its_end) {
-            return Answer::Broken(format!("{cell}: an end was left"));
+        let mut unit = self.loaded(&message);
+        self.decided(message, &mut unit)
+    }
+    fn commit(&self, taken: &dyn Part, body: &dyn Any, commit: Commit) -> Option<Delivered> {
+        let message = S::Consumes::from_any(body).expect("routed by name");
+        let entities = taken.contents().downcast_ref().cloned();
+        let taken = Self(entities.expect("one name, one kind of entity"));
+        let mut unit = taken.loaded(&message);
+        let changed = |key: &Key<S>| self.entity(key) != taken.entity(key);
+        if commit == Commit::IfUnchanged && S::touches(&message, &unit).iter().any(changed) {
+            return None;
         }
-        match verdict {
-            Verdict::Reject(why) => Answer::Broken(format!("{cell}: rejected, {why}")),
-            Verdict::Defer(_) => Answer::Deferred,
-            Verdict::Accept | Verdict::Ignore(_) => {
-                Answer::Next(vec![self.outcome(&about, effects)])
-            }
-        }
+        Some(self.decided(message, &mut unit))
     }
 }
 
@@ -185,16 +211,19 @@ impl<A: Adapter> Part for Answers<A> {
     fn consumes(&self) -> &'static [Descriptor] {
         A::Requests::LIST
     }
+    fn answers(&self) -> Option<&'static [Descriptor]> {
+        Some(A::Answers::LIST)
+    }
     fn may_stay_silent(&self) -> bool {
         self.may_stay_silent
     }
-    fn text(&self) -> String {
-        format!("{:?}", self.ledger)
+    fn entries(&self) -> Vec<(String, String)> {
+        entries(&self.ledger)
     }
     fn contents(&self) -> &dyn Any {
         &self.ledger
     }
-    fn deliver(&self, body: &dyn Any, _: &mut Table, _: When) -> Answer {
+    fn deliver(&self, body: &dyn Any) -> Delivered {
         let request = A::Requests::from_any(body).expect("routed by name");
         let answers = match self.ledger.get(&request) {
             Some(answer) => vec![answer.clone()],
@@ -204,67 +233,18 @@ impl<A: Adapter> Part for Answers<A> {
             let mut ledger = self.ledger.clone();
             ledger.extend(answer.iter().map(|answer| (request.clone(), answer.clone())));
             let may_stay_silent = self.may_stay_silent;
-            let next = Rc::new(Answers::<A> { ledger, may_stay_silent });
+            let next = Arc::new(Answers::<A> { ledger, may_stay_silent });
             let sent = answer.into_iter().map(|answer| sent(answer, None)).collect();
             Outcome { next, sent, cancelled: Vec::new() }
         };
-        if answers.is_empty() {
-            return Answer::Next(vec![outcome(None)]);
-        }
-        Answer::Next(answers.into_iter().map(|answer| outcome(Some(answer))).collect())
+        let outcomes = match answers.is_empty() {
+            true => vec![outcome(None)],
+            false => answers.into_iter().map(|answer| outcome(Some(answer))).collect(),
+        };
+        Delivered { answer: Answer::Next(outcomes), met: None }
     }
 }
 
-impl<L: Messages> Part for Notes<L> {
-    fn name(&self) -> &'static str {
-        "notes"
-    }
-    fn consumes(&self) -> &'static [Descriptor] {
-        &[]
-    }
-    fn notes(&self) -> &'static [Descriptor] {
-        L::LIST
-    }
-    fn noting(&self, body: &dyn Any) -> Option<Rc<dyn Part>> {
-        let mut all = self.0.clone();
-        all.insert(L::from_any(body)?);
-        Some(Rc::new(Notes(all)))
-    }
-    fn text(&self) -> String {
-        format!("{:?}", self.0)
-    }
-    fn contents(&self) -> &dyn Any {
-        &self.0
-    }
-    fn deliver(&self, _: &dyn Any, _: &mut Table, _: When) -> Answer {
-        unreachable!("it consumes nothing")
-    }
-}
-
-/// What a property may look at: everybody's state, and nothing that is on its way.
-pub struct View<'a>(pub(crate) Vec<&'a dyn Part>);
-
-impl View<'_> {
-    /// The entities of a service that have heard of something. Panics if it takes no part.
-    pub fn entities<S: Service>(&self) -> &BTreeMap<Key<S>, S::Entity> {
-        self.find(S::NAME)
-    }
-    /// What the world behind an adapter was asked and answered. Panics if it takes no part.
-    pub fn ledger<A: Adapter>(&self) -> &BTreeMap<A::Requests, A::Answers> {
-        self.find(A::NAME)
-    }
-    /// What [`Choreography::noting`](crate::Choreography::noting) wrote down. Panics if it was not.
-    pub fn noted<L: Messages>(&self) -> &BTreeSet<L> {
-        let found = self.0.iter().find_map(|p| p.contents().downcast_ref());
-        found.expect("this list is noted")
-    }
-    fn find<T: 'static>(&self, name: &str) -> &T {
-        let part = self.0.iter().find(|p| p.name() == name).expect("a participant");
-        part.contents().downcast_ref().expect("one name, one type")
-    }
-}
-impl Debug for View<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|p| (p.name(), p.text()))).finish()
-    }
+fn entries<K: Debug, V: Debug>(map: &BTreeMap<K, V>) -> Vec<(String, String)> {
+    map.iter().map(|(key, value)| (format!("{key:?}"), format!("{value:?}"))).collect()
 }

@@ -4,7 +4,7 @@
 
 use Network::{Once, Repeating};
 use quadrille::choreography::scopes;
-use quadrille_check::{Choreography, Network};
+use quadrille_check::{Choreography, Network, Reduction};
 use quadrille_contracts::*;
 use quadrille_core::prelude::*;
 use quadrille_inventory::{Consumes as ToInventory, Inventory, Record};
@@ -96,11 +96,17 @@ fn cancelling(order: OrderId, reason: Reason, awaits: &[Party]) -> Option<Cell<O
     becoming(Order::Cancelling { awaits }, vec![OrderCancelled { order, reason }.into()])
 }
 
-/// The first faults that the scope has with the bug, by network.
+/// The faults that the scope has with the bug; the same must be found with reductions.
 fn faults<B: Bug>(scope: &str, network: Network) -> Vec<String> {
     let scope = scopes(false).into_iter().find(|s| s.name == scope).expect("a scope");
-    let all: Choreography = scope.choreography().with::<Planted<B>>();
-    scope.explore(all, network).faults.into_keys().collect()
+    let [plain, reduced] = [Reduction::NONE, Reduction::ALL].map(|reduction| {
+        let all: Choreography = scope.choreography().with::<Planted<B>>();
+        let truth = scope.truth();
+        let report = all.explore(network, &scope.rules(&truth).reduction(reduction));
+        report.faults.into_keys().collect::<Vec<_>>()
+    });
+    assert_eq!(plain, reduced);
+    plain
 }
 
 /// Declares a bug and the test that it is found: where, and what is said of it.

@@ -1,13 +1,17 @@
 //! What must be true of orders: in every world, and where nothing more must happen.
 use super::{Noted, RETRIES_MAX};
-use quadrille_check::View;
+use quadrille_check::{Effect, Rules, View};
 use quadrille_contracts::*;
 use quadrille_inventory::{Inventory, Key, Record};
 use quadrille_order::{Order, Party};
 use quadrille_payment::Payment;
-use quadrille_payment::provider::{Answers, Provider, Requests};
+use quadrille_payment::provider::{
+    Answers, Provider, ProviderAuthorized, ProviderCaptured, ProviderRefunded, ProviderVoided,
+    Requests,
+};
 use quadrille_shipping::Shipment;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// What a scope knows from outside: whatever the services say is held against it.
 #[derive(Debug)]
@@ -96,6 +100,29 @@ impl Facts {
     }
 }
 
+/// What was done about an order, and what takes it back or makes something else of it: whoever adds
+/// something that must be undone adds it here. Of the money it is the provider who did it.
+pub fn effects() -> Vec<Effect> {
+    vec![
+        Effect::of::<StockReserved>().undone_by::<StockReleased>().becomes::<StockIssued>(),
+        Effect::of::<StockIssued>(),
+        Effect::of::<ProviderAuthorized>()
+            .undone_by::<ProviderVoided>()
+            .becomes::<ProviderCaptured>(),
+        Effect::of::<ProviderCaptured>().undone_by::<ProviderRefunded>(),
+        Effect::of::<PaymentAuthorized>().undone_by::<PaymentVoided>().becomes::<PaymentCaptured>(),
+        Effect::of::<PaymentCaptured>().undone_by::<PaymentRefunded>(),
+        Effect::of::<ShipmentInitiated>(),
+    ]
+}
+
+/// It came to a bad end.
+fn has_failed(view: &View, order: &str) -> bool {
+    let Ok(order) = Uuid::parse_str(order) else { return false };
+    let order = view.entities::<Order>().get(&OrderId(order));
+    matches!(order, Some(Order::Cancelled | Order::Rejected))
+}
+
 /// The order and the amount that a request to the provider is about.
 fn about(request: &Requests) -> (OrderId, Money) {
     match request {
@@ -110,25 +137,36 @@ fn must(truth: bool, otherwise: &str) -> Result<(), String> {
 }
 
 impl Truth {
-    /// Conservation of goods and money, one voice, and closed means settled at that very moment.
-    pub fn always(&self, view: &View) -> Result<(), String> {
-        self.goods_are_conserved(view)?;
-        for place in &self.orders {
-            let facts = Facts::of(view, place.order);
-            self.money_is_right(view, place, &facts)?;
-            goods_and_money_agree(&facts, place.total.minor())?;
-            closed_means_settled(&facts)?;
-            only_the_customer_cancels(view, place)?;
-        }
-        Ok(())
+    /// Conservation of goods and money, one voice, closed means settled at that very moment; at
+    /// rest all or nothing, or it waits for a person.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules::default()
+            .always("no unit is lost or made up", |view| self.goods_are_conserved(view))
+            .always("the provider is asked for the order's money, once", |view| {
+                self.each(view, |place, facts| self.money_is_right(view, place, facts))
+            })
+            .always("goods go to who paid, and to nobody who cancelled", |view| {
+                self.each(view, |place, facts| goods_and_money_agree(facts, place.total.minor()))
+            })
+            .always("closed means settled, at that very moment", |view| {
+                self.each(view, |_, facts| closed_means_settled(facts))
+            })
+            .always("only its customer cancels an order", |view| {
+                self.each(view, |place, _| only_the_customer_cancels(view, place))
+            })
+            .undone_if(has_failed)
+            .at_rest("all or nothing, or a person is awaited", |view| {
+                self.each(view, |_, facts| self.all_or_nothing(facts))
+            })
+            .at_rest("every cancel is answered", every_cancel_is_answered)
     }
 
-    /// All or nothing, or it waits for a person; and whoever asked was answered.
-    pub fn at_rest(&self, view: &View) -> Result<(), String> {
-        for place in &self.orders {
-            self.all_or_nothing(&Facts::of(view, place.order))?;
-        }
-        every_cancel_is_answered(view)
+    fn each(
+        &self,
+        view: &View,
+        ask: impl Fn(&OrderPlace, &Facts) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.orders.iter().try_for_each(|place| ask(place, &Facts::of(view, place.order)))
     }
 
     fn goods_are_conserved(&self, view: &View) -> Result<(), String> {
@@ -222,7 +260,7 @@ fn only_the_customer_cancels(view: &View, place: &OrderPlace) -> Result<(), Stri
 /// placed the order there is nothing to say.
 fn every_cancel_is_answered(view: &View) -> Result<(), String> {
     let noted = view.noted::<Noted>();
-    for asked in noted {
+    for asked in &noted {
         let Noted::OrderCancel(OrderCancel { order: id, customer }) = asked else { continue };
         let answered = noted.iter().any(|said| match said {
             Noted::OrderCancelled(said) => said.order == *id,

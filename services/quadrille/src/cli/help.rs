@@ -66,6 +66,8 @@ Examples:
   quadrille check
   quadrille check --scope 3b
   quadrille check --long -o json
+  quadrille check --schedules ./faults
+  quadrille check --compare
 
 Exit codes: 0 no fault, 1 a fault (with the shortest way to it), 64 no such
 scope.";
