@@ -110,8 +110,6 @@ pub fn effects() -> Vec<Effect> {
             .undone_by::<ProviderVoided>()
             .becomes::<ProviderCaptured>(),
         Effect::of::<ProviderCaptured>().undone_by::<ProviderRefunded>(),
-        Effect::of::<PaymentAuthorized>().undone_by::<PaymentVoided>().becomes::<PaymentCaptured>(),
-        Effect::of::<PaymentCaptured>().undone_by::<PaymentRefunded>(),
         Effect::of::<ShipmentInitiated>(),
     ]
 }
