@@ -7,7 +7,7 @@ use crate::report::How;
 use crate::rules::Property;
 use crate::world::{FRESH, SETTLED, WAITING, World, Worlds, flag, id};
 use crate::{Network, View};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 /// What all threads know, and none changes.
 #[derive(Clone, Copy)]
@@ -240,6 +240,7 @@ pub(crate) fn view<'a>(catalog: &'a Catalog, world: World) -> View<'a> {
         facts: world.facts().iter().map(|id| &catalog.facts[*id as usize]).collect(),
         noting: &catalog.noting,
         read: Cell::new(0),
+        derived: OnceCell::new(),
     }
 }
 

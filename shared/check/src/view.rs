@@ -1,7 +1,8 @@
 //! What a property may look at.
 use crate::part::{Body, Key, Part};
 use quadrille_core::{Adapter, Descriptor, Messages, Service};
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Formatter, Result};
 
@@ -20,6 +21,7 @@ pub struct View<'a> {
     pub(crate) noting: &'a [Descriptor],
     /// Which parts were looked at, one bit each.
     pub(crate) read: Cell<u64>,
+    pub(crate) derived: OnceCell<Box<dyn Any>>,
 }
 
 impl View<'_> {
@@ -48,6 +50,12 @@ impl View<'_> {
             Fact::Outstanding { effect, subject } => Some((*effect, subject.as_str())),
             Fact::Said(_) => None,
         })
+    }
+    /// Whatever several properties need: made for the first that asks, and kept for the others. All
+    /// properties of a search ask for the same type, made in the same way.
+    pub fn derived<T: 'static>(&self, make: impl FnOnce(&Self) -> T) -> &T {
+        let derived = self.derived.get_or_init(|| Box::new(make(self)));
+        derived.downcast_ref().expect("all properties ask for one type")
     }
     fn find<T: 'static>(&self, name: &str) -> &T {
         let at = self.parts.iter().position(|p| p.name() == name).expect("a participant");

@@ -11,7 +11,6 @@ use quadrille_payment::provider::{
 };
 use quadrille_shipping::Shipment;
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 /// What a scope knows from outside: whatever the services say is held against it.
 #[derive(Debug)]
@@ -114,13 +113,6 @@ pub fn effects() -> Vec<Effect> {
     ]
 }
 
-/// It came to a bad end.
-fn has_failed(view: &View, order: &str) -> bool {
-    let Ok(order) = Uuid::parse_str(order) else { return false };
-    let order = view.entities::<Order>().get(&OrderId(order));
-    matches!(order, Some(Order::Cancelled | Order::Rejected))
-}
-
 /// The order and the amount that a request to the provider is about.
 fn about(request: &Requests) -> (OrderId, Money) {
     match request {
@@ -152,7 +144,7 @@ impl Truth {
             .always("only its customer cancels an order", |view| {
                 self.each(view, |place, _| only_the_customer_cancels(view, place))
             })
-            .undone_if(has_failed)
+            .undone_if(|view, order| self.has_failed(view, order))
             .at_rest("all or nothing, or a person is awaited", |view| {
                 self.each(view, |_, facts| self.all_or_nothing(facts))
             })
@@ -164,7 +156,20 @@ impl Truth {
         view: &View,
         ask: impl Fn(&OrderPlace, &Facts) -> Result<(), String>,
     ) -> Result<(), String> {
-        self.orders.iter().try_for_each(|place| ask(place, &Facts::of(view, place.order)))
+        let facts = view.derived(|view| self.facts(view));
+        self.orders.iter().zip(facts).try_for_each(|(place, (_, facts))| ask(place, facts))
+    }
+
+    /// Of each order: how its id is written, and all that is known of it.
+    fn facts(&self, view: &View) -> Vec<(String, Facts)> {
+        let of = |place: &OrderPlace| (place.order.to_string(), Facts::of(view, place.order));
+        self.orders.iter().map(of).collect()
+    }
+
+    /// It came to a bad end.
+    fn has_failed(&self, view: &View, order: &str) -> bool {
+        let facts = view.derived(|view| self.facts(view)).iter().find(|(id, _)| id == order);
+        facts.is_some_and(|(_, facts)| matches!(facts.order, Order::Cancelled | Order::Rejected))
     }
 
     fn goods_are_conserved(&self, view: &View) -> Result<(), String> {
