@@ -10,7 +10,7 @@ use quadrille_payment::provider::{
     Requests,
 };
 use quadrille_shipping::Shipment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a scope knows from outside: whatever the services say is held against it.
 #[derive(Debug)]
@@ -21,6 +21,13 @@ pub struct Truth {
     pub orders: Vec<OrderPlace>,
     /// An operator has every refused undo tried again.
     pub retried: bool,
+}
+
+/// What the properties look at.
+struct Known {
+    /// Each order: how its id is written, and what is known of it.
+    orders: Vec<(String, Facts)>,
+    noted: BTreeSet<Noted>,
 }
 
 /// Everything that is known about one order, in one place.
@@ -142,13 +149,16 @@ impl Truth {
                 self.each(view, |_, facts| closed_means_settled(facts))
             })
             .always("only its customer cancels an order", |view| {
-                self.each(view, |place, _| only_the_customer_cancels(view, place))
+                let noted = &self.known(view).noted;
+                self.each(view, |place, _| only_the_customer_cancels(noted, place))
             })
             .undone_if(|view, order| self.has_failed(view, order))
             .at_rest("all or nothing, or a person is awaited", |view| {
                 self.each(view, |_, facts| self.all_or_nothing(facts))
             })
-            .at_rest("every cancel is answered", every_cancel_is_answered)
+            .at_rest("every cancel is answered", |view| {
+                every_cancel_is_answered(view, &self.known(view).noted)
+            })
     }
 
     fn each(
@@ -156,26 +166,28 @@ impl Truth {
         view: &View,
         ask: impl Fn(&OrderPlace, &Facts) -> Result<(), String>,
     ) -> Result<(), String> {
-        let facts = view.derived(|view| self.facts(view));
-        self.orders.iter().zip(facts).try_for_each(|(place, (_, facts))| ask(place, facts))
+        let known = &self.known(view).orders;
+        self.orders.iter().zip(known).try_for_each(|(place, (_, facts))| ask(place, facts))
     }
 
-    /// Of each order: how its id is written, and all that is known of it.
-    fn facts(&self, view: &View) -> Vec<(String, Facts)> {
-        let of = |place: &OrderPlace| (place.order.to_string(), Facts::of(view, place.order));
-        self.orders.iter().map(of).collect()
+    /// All that the properties look at, worked out once for each situation.
+    fn known<'v>(&self, view: &'v View) -> &'v Known {
+        view.derived(|view| {
+            let of = |place: &OrderPlace| (place.order.to_string(), Facts::of(view, place.order));
+            Known { orders: self.orders.iter().map(of).collect(), noted: view.noted() }
+        })
     }
 
     /// It came to a bad end.
     fn has_failed(&self, view: &View, order: &str) -> bool {
-        let facts = view.derived(|view| self.facts(view)).iter().find(|(id, _)| id == order);
+        let facts = self.known(view).orders.iter().find(|(id, _)| id == order);
         facts.is_some_and(|(_, facts)| matches!(facts.order, Order::Cancelled | Order::Rejected))
     }
 
     fn goods_are_conserved(&self, view: &View) -> Result<(), String> {
         let records = view.entities::<Inventory>();
         let mut known = self.stock.clone();
-        for noted in view.noted::<Noted>() {
+        for noted in &self.known(view).noted {
             if let Noted::StockReceive(StockReceive { sku, units, .. }) = noted {
                 *known.entry(sku.clone()).or_default() += u64::from(units.get());
             }
@@ -250,9 +262,8 @@ pub(crate) fn closed_means_settled(f: &Facts) -> Result<(), String> {
 }
 
 /// A stranger's cancel, before the order or after, kills nothing.
-fn only_the_customer_cancels(view: &View, place: &OrderPlace) -> Result<(), String> {
+fn only_the_customer_cancels(noted: &BTreeSet<Noted>, place: &OrderPlace) -> Result<(), String> {
     let (order, customer) = (place.order, place.customer.clone());
-    let noted = view.noted::<Noted>();
     let died = noted.contains(&OrderRejected { order }.into())
         || noted.contains(&OrderCancelled { order, reason: Reason::Customer }.into());
     let asked = noted.contains(&OrderCancel { order, customer }.into());
@@ -261,9 +272,8 @@ fn only_the_customer_cancels(view: &View, place: &OrderPlace) -> Result<(), Stri
 
 /// Who cancels hears that it is cancelled, or rejected, or that it cannot be. Only while nobody has
 /// placed the order there is nothing to say.
-fn every_cancel_is_answered(view: &View) -> Result<(), String> {
-    let noted = view.noted::<Noted>();
-    for asked in &noted {
+fn every_cancel_is_answered(view: &View, noted: &BTreeSet<Noted>) -> Result<(), String> {
+    for asked in noted {
         let Noted::OrderCancel(OrderCancel { order: id, customer }) = asked else { continue };
         let answered = noted.iter().any(|said| match said {
             Noted::OrderCancelled(said) => said.order == *id,
