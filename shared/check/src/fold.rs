@@ -22,8 +22,8 @@ use crate::Network;
 use crate::catalog::{Catalog, Move, Slot};
 use crate::world::{FRESH, flag, id};
 
-/// Pairs of state and message in the closure; beyond, nothing is reduced. Three orders need half.
-const CLOSURE_MAX: usize = 1_000_000;
+/// Pairs of state and message in the closure; beyond, nothing is reduced.
+const CLOSURE_MAX: usize = 100_000;
 
 pub(crate) struct Folding {
     /// Slots of adapters whose requests are delivered first, one bit each.

@@ -199,7 +199,7 @@ found! {
         };
     /// Bug 13.
     a_payment_that_voids_without_waiting_for_the_provider, in Payment, by scope "2" Once:
-        "at rest, neither all nor nothing", |state, message| match (state, message) {
+        "provider.authorized was never undone", |state, message| match (state, message) {
             (Payment::Authorizing { .. }, ToPayment::OrderCancelled(cancelled)) => {
                 becoming(Payment::Voided, vec![PaymentVoided { order: cancelled.order }.into()])
             }
@@ -289,7 +289,7 @@ found! {
             _ => None,
         };
     a_refused_undo_taken_for_an_ending, in Payment, by scope "2" Once:
-        "at rest, neither all nor nothing", |state, message| match (state, message) {
+        "provider.authorized was never undone", |state, message| match (state, message) {
             (Payment::Undoing { .. }, ToPayment::ProviderUndoRefused(refused)) => {
                 becoming(Payment::Voided, vec![PaymentVoided { order: refused.order }.into()])
             }
