@@ -68,7 +68,15 @@ const STATES: &[(&str, &str, usize)] = &[
 ];
 
 /// The same with crashes; and where not all worlds are looked at.
-const MORE_STATES: &[(&str, &str, usize)] = &[];
+const MORE_STATES: &[(&str, &str, usize)] = &[
+    ("1", "crashing, at most 1", 16_185),
+    ("2", "crashing, at most 1", 215_859),
+    ("3a", "crashing, at most 1", 75_063),
+    ("8", "crashing, at most 1", 400_821),
+    ("5c", "once", 497_253),
+    ("5d", "once", 1_678_453),
+    ("12", "once", 660_459),
+];
 
 fn services() -> impl Iterator<Item = &'static Wiring> {
     PARTICIPANTS.iter().filter(|wiring| !wiring.adapter)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// Scopes compared if none is named: a small one, and the largest that fit without reductions.
-const COMPARED: [&str; 4] = ["3b", "5a", "5c", "5d"];
+const COMPARED: [&str; 3] = ["3b", "5a", "5c"];
 
 /// The ways of exploring, from the plainest.
 const WAYS: [(&str, bool, Reduction); 5] = [
