@@ -175,7 +175,8 @@ impl Summary {
             .collect();
         writeln!(f, "cells of the tables, met + never: {}", cells.join(", "))?;
         writeln!(f, "asked: nothing is rejected or deferred for ever, no end is left, no panic")?;
-        writeln!(f, "       no messages go round for ever (in {cycles} searches)")?;
+        let of = if cycles == 1 { "search" } else { "searches" };
+        writeln!(f, "       no messages go round for ever (in {cycles} {of})")?;
         self.properties.iter().try_for_each(|name| writeln!(f, "       {name}"))
     }
 }
