@@ -174,7 +174,8 @@ impl Summary {
             })
             .collect();
         writeln!(f, "cells of the tables, met + never: {}", cells.join(", "))?;
-        writeln!(f, "asked: nothing is rejected or deferred for ever, no end is left, no panic")?;
+        writeln!(f, "asked: all that is said is heard (when compiled)")?;
+        writeln!(f, "       nothing is rejected or deferred for ever, no end is left, no panic")?;
         let of = if cycles == 1 { "search" } else { "searches" };
         writeln!(f, "       no messages go round for ever (in {cycles} {of})")?;
         self.properties.iter().try_for_each(|name| writeln!(f, "       {name}"))
