@@ -1,7 +1,5 @@
 //! The search itself: bounds, threads, livelocks, symmetry, and whom properties look at.
-use quadrille_check::{
-    Bound, Choreography, Commit, Network, Progress, Reduction, Report, Rules,
-};
+use quadrille_check::{Bound, Choreography, Commit, Network, Progress, Reduction, Report, Rules};
 use quadrille_core::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -211,17 +211,13 @@ impl Model for Shop {
 
 #[test]
 fn another_checker_counts_the_same_worlds() {
-    let networks = [
-        Network::Once,
-        Network::Twice { most: 1 },
-        Network::Twice { most: 2 },
-        Network::Repeating,
-    ];
+    let networks =
+        [Network::Once, Network::Twice { most: 1 }, Network::Twice { most: 2 }, Network::Repeating];
     let counted = networks.map(|network| {
         let all = Choreography::default().with::<Order>().with::<Stock>();
-        let all = [0, 1].into_iter().fold(all, |all, order| {
-            all.given(Place { order }).perhaps(Cancel { order })
-        });
+        let all = [0, 1]
+            .into_iter()
+            .fold(all, |all, order| all.given(Place { order }).perhaps(Cancel { order }));
         let ours = all.explore(network, &Rules::default()).states;
         let theirs = Shop { network }.checker().spawn_bfs().join().unique_state_count();
         assert_eq!((network, ours), (network, theirs));
