@@ -22,8 +22,11 @@ use crate::Network;
 use crate::catalog::{Catalog, Move, Slot};
 use crate::world::{FRESH, flag, id};
 
-/// Pairs of state and message in the closure; beyond, nothing is reduced.
-const CLOSURE_MAX: usize = 100_000;
+/// Pairs of state and message in the closure; beyond, nothing is reduced. Three orders need half.
+const CLOSURE_MAX: usize = 1_000_000;
+/// States of one participant in the closure: three orders need two thirds. Whoever counts without
+/// end gets here, and is soon seen to.
+const STATES_MAX: usize = 16_384;
 
 pub(crate) struct Folding {
     /// Slots of adapters whose requests are delivered first, one bit each.
@@ -79,7 +82,8 @@ fn close(catalog: &mut Catalog) -> bool {
                 for message in 0..catalog.slots[slot].messages.len() {
                     let Slot { states, messages } = &catalog.slots[slot];
                     catalog.learn(states[state], messages[message]);
-                    if catalog.known.len() > CLOSURE_MAX {
+                    let states = catalog.slots[slot].states.len();
+                    if catalog.known.len() > CLOSURE_MAX || states > STATES_MAX {
                         return false;
                     }
                 }
