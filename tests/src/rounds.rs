@@ -8,3 +8,8 @@ pub fn rounds(few: u32, many: u32) -> u32 {
     let full = std::env::var_os(VARIABLE).is_some_and(|rounds| rounds == "full");
     if full { many } else { few }
 }
+
+/// The one random input to try, as a failing test prints it.
+pub fn seed() -> Option<u64> {
+    std::env::var("TEST_SEED").ok()?.parse().ok()
+}

@@ -9,6 +9,7 @@ pub mod truth;
 pub use scope::{Scope, run};
 pub use scopes::scopes;
 
+use crate::replay::Replay;
 use crate::timeline::state_name;
 use quadrille_check::{Choreography, View, variants};
 use quadrille_contracts::*;
@@ -63,6 +64,12 @@ macro_rules! participants {
                 }
             })+
             all
+        }
+
+        /// Starts each service with the entities that it has at the start.
+        pub async fn seat(replay: &mut Replay, at_start: &Choreography) -> anyhow::Result<()> {
+            $(replay.seat::<$service>(at_start).await?;)+
+            Ok(())
         }
 
         fn nobody_has_heard_of_anything() -> Choreography {

@@ -3,7 +3,7 @@ mod help;
 mod parked;
 
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, describe, history, settings, up};
+use crate::{audit, bench, check, demo, describe, history, replay, settings, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -102,8 +102,13 @@ struct Check {
     /// Measure instead what threads and each reduction buy
     #[arg(long, conflicts_with_all = ["long", "schedules"])]
     compare: bool,
+    /// Play such a file with the real runtime, and say whether the fault is there too
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["long", "scope", "schedules", "compare"])]
+    replay: Option<PathBuf>,
     #[command(flatten)]
     form: Form,
+    #[command(flatten, next_help_heading = "What --replay plays it on")]
+    flags: Flags,
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +188,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Audit(Audit { settled, answer }) => {
             let (how, output) = (audit::Audit { settled }, answer.form.output);
             entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
+        }
+        Verb::Check(Check { replay: Some(file), flags, form, .. }) => {
+            let flags = Flags { log: Some("error"), ..flags };
+            entry::process(&flags, |config| Ok(replay::print(config, &file, form.output)))
         }
         Verb::Check(Check { scope, compare: true, form, .. }) => {
             entry::exit(check::print_comparison(scope.as_deref(), form.output))

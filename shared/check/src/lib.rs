@@ -194,6 +194,12 @@ impl Choreography {
         self
     }
 
+    /// The entities that a service begins with. Panics if it takes no part.
+    pub fn entities<S: Service>(&self) -> &BTreeMap<Key<S>, S::Entity> {
+        let part = self.parts.iter().find(|part| part.name() == S::NAME).expect("a participant");
+        part.contents().downcast_ref().expect("one name, one kind of entity")
+    }
+
     /// Tries every order of delivery, until no new world is found.
     pub fn explore(self, network: Network, rules: &Rules) -> Report {
         explore::explore(&self, network, rules)

@@ -1,6 +1,7 @@
 //! The choreography, explored: scopes are whole, tables are as reviewed, planted bugs are found.
 
 mod bugs;
+mod played;
 mod reductions;
 
 use quadrille::check::{Options, Summary, check};

@@ -85,7 +85,8 @@ impl Scope {
         let lines = Lines::new(lines).expect("few lines, and not none");
         let minor = lines.total_minor().expect("a small sum");
         let total = Money::new(minor, Currency::new("EUR").expect("known")).expect("in range");
-        OrderPlace { order: order(n), customer: customer(n), lines, total, ..OrderPlace::example() }
+        let (order, customer, decide_within_ms) = (order(n), customer(n), None);
+        OrderPlace { order, customer, lines, total, decide_within_ms, ..OrderPlace::example() }
     }
 }
 

@@ -68,9 +68,15 @@ Examples:
   quadrille check --long -o json
   quadrille check --schedules ./faults
   quadrille check --compare
+  quadrille check --replay ./faults/001-3b-once.json
+  quadrille check --replay ./faults/001-3b-once.json \\
+      --amqp-url amqp://guest:guest@localhost:5672/replay \\
+      --postgres-url postgres://user:password@localhost/replay
 
-Exit codes: 0 no fault, 1 a fault (with the shortest way to it), 64 no such
-scope.";
+--replay needs empty queues and an empty store: it starts all services there.
+
+Exit codes: 0 no fault, 1 a fault (with the shortest way to it, or it happens
+in the replay too), 64 no such scope or file, 69 no broker or store.";
 
 pub(super) const LIST: &str = "\
 A message is parked whole when nobody could use it: the reason is a stable

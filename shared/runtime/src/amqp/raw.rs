@@ -316,4 +316,46 @@ mod tests {
         let why = written(&raw, "guest").map(|_| ()).unwrap_err();
         assert_eq!(why, "the routing key is longer than 255 bytes");
     }
+
+    /// Any value at all; the deeper, the rarer.
+    fn wild(rng: &mut fastrand::Rng) -> AMQPValue {
+        match rng.u8(0..9) {
+            0 => AMQPValue::FieldArray(
+                (0..rng.usize(0..3)).map(|_| wild(rng)).collect::<Vec<_>>().into(),
+            ),
+            1 => AMQPValue::FieldTable(table(vec![(wild_name(rng), wild(rng))])),
+            2 => nested(rng.usize(0..200)),
+            3 => AMQPValue::ByteArray(vec![0xFF; rng.usize(0..64)].into()),
+            4 => AMQPValue::Double(f64::from_bits(rng.u64(..))),
+            5 => AMQPValue::LongString(vec![rng.u8(..); rng.usize(0..4_200)].into()),
+            6 => AMQPValue::ShortString(wild_name(rng).into()),
+            7 => AMQPValue::LongLongInt(rng.i64(..)),
+            _ => AMQPValue::Timestamp(rng.u64(..)),
+        }
+    }
+
+    fn wild_name(rng: &mut fastrand::Rng) -> String {
+        let start = ["", "x-", "CC", "cloudEvents_", "\r\n", "\u{1b}[31m"][rng.usize(0..6)];
+        format!("{start}{}", rng.u16(..))
+    }
+
+    #[test]
+    fn whatever_the_headers_are_what_is_kept_keeps_the_limits_and_a_fault_is_one_plain_line() {
+        let (mut kept, mut faults) = (0, 0);
+        for seed in 1..=5_000 {
+            let rng = &mut fastrand::Rng::with_seed(seed);
+            let entries = (0..rng.usize(0..80)).map(|_| (wild_name(rng), wild(rng))).collect();
+            let Found { headers, fault, .. } = flatten(&table(entries));
+            let bytes: usize = headers.iter().map(|(name, text)| name.len() + text.len()).sum();
+            assert!(headers.len() <= HEADERS_MAX, "seed {seed}: {} headers", headers.len());
+            assert!(bytes <= 2 * HEADERS_MAX_BYTES, "seed {seed}: {bytes} bytes");
+            assert!(headers.keys().all(|name| !name.starts_with(BROKERS)), "seed {seed}");
+            let plain =
+                |fault: &String| !fault.chars().any(char::is_control) && fault.len() < 2_048;
+            assert!(fault.iter().all(plain), "seed {seed}: {fault:?}");
+            kept += headers.len();
+            faults += usize::from(fault.is_some());
+        }
+        assert!(kept > 0 && (1..5_000).contains(&faults), "{kept} headers, {faults} faults");
+    }
 }
