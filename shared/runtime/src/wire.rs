@@ -161,7 +161,7 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::Oversize, detail));
     }
     admit::text("type", &kind_of(&message.name, message.version))?;
-    admit::text("source", &message.source)?;
+    admit::text("source", &written_source(&message.source))?;
     admit::text("subject", &message.subject)?;
     admit::text("correlationid", &message.correlation)
 }

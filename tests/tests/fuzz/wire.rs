@@ -39,7 +39,7 @@ fn good(rng: &mut Rng) -> Raw {
 }
 
 fn spoil(rng: &mut Rng, raw: &mut Raw) {
-    let mut text = |rng: &mut Rng, property: &mut Option<String>| {
+    let text = |rng: &mut Rng, property: &mut Option<String>| {
         let old = property.take().unwrap_or_else(|| "something".to_owned());
         *property = (rng.u8(0..4) > 0).then(|| damage::text(rng, &old));
     };

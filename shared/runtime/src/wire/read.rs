@@ -263,6 +263,10 @@ fn message(
     let kind = said("type", &attributes.kind, raw.kind.as_deref())?;
     let kind = kind.unwrap_or(&raw.routing_key);
     text("type", kind)?;
+    if kind.is_empty() {
+        let detail = "neither a type nor a routing key says what it is";
+        return Err(Refusal::new(Reason::MalformedEnvelope, detail).at("/type"));
+    }
     let (name, version) = name_and_version(kind)
         .or_else(|| name_and_version(&raw.routing_key).filter(|(name, _)| *name == kind))
         .unwrap_or((kind, 1));
