@@ -1,8 +1,9 @@
-//! Three services that a user might write, and the scenario that explores them.
+//! Three services that a user might write, and the scenario that explores them: see
+//! `docs/tutorial.md`.
 //!
 //! A trip needs a seat and a room. The airline may refuse the seat, and the traveller may change
 //! their mind: then whatever was booked is given back.
-use quadrille_check::{Choreography, Effect, Network, Report, Rules};
+use quadrille_check::{Choreography, Effect, Network, Report, Rules, sequence};
 use quadrille_core::prelude::*;
 
 events! {
@@ -131,6 +132,30 @@ service! {
         _ => ignore("late"),
     }
 }
+service! {
+    Silent = "hotel", ToHotel -> FromHotel, asks NoMessages,
+    states Booked, GivenBack; ends GivenBack;
+    |hotel, message, trip| match (message, hotel) {
+        (ToHotel::TripPlanned(_), Silent::Unseen) => {
+            becomes(Silent::Booked).publish(RoomBooked { trip })
+        }
+        (ToHotel::TripCancelled(_), Silent::Booked | Silent::Unseen) => becomes(Silent::GivenBack),
+        _ => ignore("late"),
+    }
+}
+service! {
+    Hasty = "hotel", ToHotel -> FromHotel, asks NoMessages,
+    states Booked, GivenBack; ends GivenBack;
+    |hotel, message, trip| match (message, hotel) {
+        (ToHotel::TripPlanned(_), Hasty::Unseen) => {
+            becomes(Hasty::Booked).publish(RoomBooked { trip })
+        }
+        (ToHotel::TripCancelled(_), Hasty::Booked) => {
+            becomes(Hasty::GivenBack).publish(RoomGivenBack { trip })
+        }
+        _ => ignore("late"),
+    }
+}
 #[derive(Debug)]
 struct Airline;
 impl Adapter for Airline {
@@ -144,11 +169,11 @@ impl Adapter for Airline {
 }
 
 // The scenario.
-fn explore() -> Report {
+fn explore<H: Service>() -> Report {
     let trips = Choreography::default()
         .with::<Trip>()
         .with::<Flight>()
-        .with::<Hotel>()
+        .with::<H>()
         .adapter::<Airline>()
         .given(PlanTrip { trip: 1 })
         .perhaps(CancelTrip { trip: 1 })
@@ -166,13 +191,24 @@ fn explore() -> Report {
 }
 // End of the scenario.
 
-fn main() {
-    let report = explore();
-    println!("{} states, {} rests", report.states, report.rests);
+/// Explores with the hotel that is asked for.
+fn told(hotel: Option<&str>) -> String {
+    let report = match hotel {
+        Some("silent") => explore::<Silent>(),
+        Some("hasty") => explore::<Hasty>(),
+        _ => explore::<Hotel>(),
+    };
+    let mut text = format!("{} states, {} rests\n", report.states, report.rests);
     for (why, path) in &report.faults {
-        println!("{why}");
-        path.iter().for_each(|step| println!("    {step}"));
+        text += &format!("{why}\n");
+        path.iter().for_each(|step| text += &format!("    {step}\n"));
+        text += &sequence(path);
     }
+    text
+}
+
+fn main() {
+    print!("{}", told(std::env::args().nth(1).as_deref()));
 }
 
 #[cfg(test)]
@@ -181,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_trip_is_booked_or_given_back() {
-        let report = explore();
+        let report = explore::<Hotel>();
         assert!(report.faults.is_empty() && report.is_complete(), "{:#?}", report.faults);
         assert!(report.cycles_sought);
     }
@@ -192,5 +228,19 @@ mod tests {
         let from = text.find("// The scenario.").unwrap();
         let to = text.find("// End of the scenario.").unwrap();
         assert!(text[from..to].lines().count() < 30);
+    }
+
+    #[test]
+    fn the_tutorial_shows_this_code_and_what_it_prints() {
+        let tutorial = include_str!("../../../docs/tutorial.md");
+        let code = include_str!("trip.rs");
+        for (block, shown) in tutorial.split("```rust\n").skip(1).enumerate() {
+            let shown = shown.split("```").next().unwrap();
+            assert!(code.contains(shown), "block {block} is not in this file:\n{shown}");
+        }
+        for hotel in [None, Some("silent"), Some("hasty")] {
+            let told = told(hotel);
+            assert!(tutorial.contains(&told), "copy it into docs/tutorial.md:\n{told}");
+        }
     }
 }
