@@ -127,6 +127,7 @@ fn dependencies_point_inwards() {
         ("shared/contracts", &["core"]),
         ("shared/runtime", &["core"]),
         ("shared/check", &["core"]),
+        ("shared/sim", &["core", "runtime"]),
         ("shared/adapters", &["core", "contracts", "runtime", "payment", "shipping"]),
         ("services/order", &["core", "contracts"]),
         ("services/inventory", &["core", "contracts"]),

@@ -3,7 +3,7 @@ mod help;
 mod parked;
 
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, describe, history, settings, up};
+use crate::{audit, bench, check, demo, describe, history, settings, simulate, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -40,6 +40,9 @@ enum Verb {
     /// Explore every order of events with the shipped services
     #[command(after_help = help::CHECK)]
     Check(Check),
+    /// Run the shipped services for virtual hours while everything fails, and audit them
+    #[command(after_help = help::SIMULATE)]
+    Simulate(Simulate),
     /// Look at, try again or give up messages that nobody could use
     Parked(parked::Parked),
     /// Print who takes part and what goes between them, offline
@@ -96,6 +99,14 @@ struct Check {
     /// Only this scope, such as 3b
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    #[command(flatten)]
+    options: simulate::Options,
     #[command(flatten)]
     form: Form,
 }
@@ -181,6 +192,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Check(Check { long, scope, form }) => {
             let options = check::Options { long, scope, once: false, progress: |row| note(row) };
             entry::exit(check::print(&options, form.output))
+        }
+        Verb::Simulate(Simulate { options, form }) => {
+            entry::exit(simulate::print(&options, form.output))
         }
         Verb::Parked(verb) => parked::run(verb),
         Verb::Describe(Describe { mermaid, form }) => entry::exit(describe::print(match mermaid {

@@ -12,5 +12,6 @@ pub mod parked;
 pub mod picture;
 pub mod screen;
 pub mod settings;
+pub mod simulate;
 pub mod timeline;
 pub mod up;
