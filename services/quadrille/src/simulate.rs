@@ -8,7 +8,7 @@ mod work;
 pub use planted::{Hunt, hunt};
 pub use report::{Failure, Smaller, Summary};
 pub use run::{Outcome, Script, run};
-pub use work::{STORIES, Send, Story, Work};
+pub use work::{STORIES, Sent, Story, Work};
 
 use crate::screen::{Output, note, say, say_json};
 use anyhow::anyhow;

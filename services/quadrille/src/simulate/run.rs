@@ -1,6 +1,6 @@
 //! One run: all services on a world that fails, then healed, brought to rest, and audited.
 use super::outside::cast;
-use super::work::{Send, Work};
+use super::work::{Sent, Work};
 use crate::audit::{Audit, audit};
 use crate::everyone::{SERVICES, Stores};
 use quadrille_adapters::simulated_provider::{Account, Ledger};
@@ -125,7 +125,7 @@ struct Stage {
 
 impl Stage {
     /// Sends one message when its time has come.
-    fn send(&self, send: Send) -> impl Future<Output = ()> + use<> {
+    fn send(&self, send: Sent) -> impl Future<Output = ()> + use<> {
         let outside = ModelBroker::new(&self.world.observer(SERVICES[0]));
         async move {
             tokio::time::sleep(Duration::from_millis(send.at_ms)).await;
@@ -163,7 +163,7 @@ impl Stage {
             let payment: Option<Payment> = serde_json::from_slice(&row.state).ok();
             let Some(Payment::UndoRefused { attempt, .. }) = payment else { continue };
             if let Some(order) = order_of(&row.key) {
-                self.send(Send::of(0, 0, PaymentRetry { order, attempt })).await;
+                self.send(Sent::of(0, 0, PaymentRetry { order, attempt })).await;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ messages! {
 
 /// One message from outside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Send {
+pub struct Sent {
     /// Which piece of work it belongs to: pieces are left out as a whole.
     pub piece: u32,
     pub at_ms: u64,
@@ -26,7 +26,7 @@ pub struct Send {
 /// Everything that comes from outside in one run.
 #[derive(Clone, Debug, Default)]
 pub struct Work {
-    pub sends: Vec<Send>,
+    pub sends: Vec<Sent>,
     /// The orders that are placed, by piece.
     pub placed: BTreeMap<u32, OrderId>,
     /// Pieces that nobody can use: each is parked, once.
@@ -115,7 +115,8 @@ impl Work {
             1 => Some(chance.within(2_000..=900_000) as u32),
             _ => None,
         };
-        let place = place(order, &wanted, chance.pick(&TOKENS), city, within_ms);
+        let token: &str = *chance.pick(&TOKENS);
+        let place = place(order, &wanted, token, city, within_ms);
         for _ in 0..=u32::from(chance.one_in(8)) {
             self.command(piece, at_ms + chance.below(1_000), place.clone());
         }
@@ -151,12 +152,12 @@ impl Work {
         };
         let routing_key = "order.place.v1".to_owned();
         let at_ms = chance.below(span_ms);
-        self.sends.push(Send { piece, at_ms, routing_key, body: body.into() });
+        self.sends.push(Sent { piece, at_ms, routing_key, body: body.into() });
         self.bad.insert(piece);
     }
 
     pub(super) fn command(&mut self, piece: u32, at_ms: u64, command: impl Into<Commands>) {
-        self.sends.push(Send::of(piece, at_ms, command));
+        self.sends.push(Sent::of(piece, at_ms, command));
     }
 
     /// A single order of a known fate, for which there are goods.
@@ -177,7 +178,7 @@ impl Work {
     }
 }
 
-impl Send {
+impl Sent {
     pub(super) fn of(piece: u32, at_ms: u64, command: impl Into<Commands>) -> Self {
         let command = command.into();
         let routing_key = kind_of(command.name(), command.descriptor().version);

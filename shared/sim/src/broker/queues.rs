@@ -66,6 +66,25 @@ pub(crate) struct Queues {
     pub(crate) alarm_until_ms: u64,
 }
 
+/// As topics go: `*` is any one word, `#` any number of them.
+fn wants(pattern: &str, key: &str) -> bool {
+    fn words(pattern: &[&str], key: &[&str]) -> bool {
+        match pattern.split_first() {
+            None => key.is_empty(),
+            Some((&"#", rest)) => (0..=key.len()).any(|n| words(rest, &key[n..])),
+            Some((word, rest)) => key
+                .split_first()
+                .is_some_and(|(first, more)| (*word == "*" || word == first) && words(rest, more)),
+        }
+    }
+    if !pattern.contains(['*', '#']) {
+        return pattern == key;
+    }
+    let pattern: Vec<_> = pattern.split('.').collect();
+    let key: Vec<_> = key.split('.').collect();
+    words(&pattern, &key)
+}
+
 impl Queues {
     pub(super) fn declare(&mut self, topology: &Topology) {
         for exchange in topology.exchanges() {
@@ -81,8 +100,12 @@ impl Queues {
     /// The queues that want a message.
     pub(crate) fn wanting(&self, raw: &Raw) -> Result<Vec<String>, Route> {
         let bindings = self.exchanges.get(&raw.exchange).ok_or(Route::Refused)?;
-        let queues = bindings.get(&raw.routing_key).ok_or(Route::Unroutable)?;
-        Ok(queues.iter().cloned().collect())
+        let wanting = bindings.iter().filter(|(pattern, _)| wants(pattern, &raw.routing_key));
+        let queues: BTreeSet<_> = wanting.flat_map(|(_, queues)| queues).cloned().collect();
+        match queues.is_empty() {
+            true => Err(Route::Unroutable),
+            false => Ok(queues.into_iter().collect()),
+        }
     }
 
     /// Behind all others; or anywhere, by chance.
