@@ -34,25 +34,25 @@ faults! {
     /// A queue gets a message twice.
     Duplicate = "duplicate", 30_000;
     /// A second copy comes minutes later.
-    LateDuplicate = "late-duplicate", 10_000;
+    LateDuplicate = "late-duplicate", 20_000;
     /// A message gets a place anywhere in the queue.
     Reorder = "reorder", 60_000;
     /// A message is on its way for seconds.
     Delay = "delay", 30_000;
     /// No queue is bound for a message, for once.
-    Return = "return", 10_000;
+    Return = "return", 20_000;
     /// A queue is full; others that are bound may have taken the message.
-    Nack = "nack", 10_000;
+    Nack = "nack", 20_000;
     /// All is taken, and nobody says so.
-    ConfirmLost = "confirm-lost", 6_000;
+    ConfirmLost = "confirm-lost", 20_000;
     /// All is taken, and that is said seconds later.
-    ConfirmLate = "confirm-late", 10_000;
+    ConfirmLate = "confirm-late", 20_000;
     /// The connection breaks in the middle of a batch.
-    PublishCut = "publish-cut", 8_000;
+    PublishCut = "publish-cut", 20_000;
     /// An acknowledgement does not arrive, and the connection is gone.
-    AckLost = "ack-lost", 10_000;
+    AckLost = "ack-lost", 20_000;
     /// A consumer's connection breaks: what it has out comes again.
-    ConnectionLost = "connection-lost", 6_000;
+    ConnectionLost = "connection-lost", 20_000;
     /// The broker refuses a declaration or a consumer.
     Refused = "refused", 100_000;
     /// A message that was handed out a few times is dead-lettered; an operator brings it back.
@@ -62,9 +62,9 @@ faults! {
     /// Somebody else was first, or a deadlock: nothing was committed.
     Conflict = "conflict", 15_000;
     /// Nobody knows whether a commit happened; in half of the cases it did.
-    CommitUnknown = "commit-unknown", 12_000;
+    CommitUnknown = "commit-unknown", 20_000;
     /// A call of the store takes seconds.
-    Slow = "slow", 5_000;
+    Slow = "slow", 10_000;
     /// A call of the outside world never arrives there.
     CallLost = "call-lost", 60_000;
     /// It arrives, and the answer is lost.

@@ -1,6 +1,7 @@
 //! Choreographies by chance: wherever the simulator lets one come to rest, the checker has been.
 use quadrille_check::{Choreography, Network, Rules, View};
 use quadrille_core::prelude::*;
+use quadrille_runtime::broker::Broker;
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::store::Store;
 use quadrille_sim::{Chance, FaultSet, ModelBroker, ModelStore, Plan, Role, Troupe, World, play};
@@ -27,18 +28,10 @@ events! { from Origin::Service("b"), about entity: u32; pub B1 = "b.one" { seed:
 events! { from Origin::Service("c"), about entity: u32; pub C0 = "c.zero" { seed: u64 } }
 events! { from Origin::Service("c"), about entity: u32; pub C1 = "c.one" { seed: u64 } }
 events! { from Origin::Internal, about entity: u32; pub Tick = "any.tick" { seed: u64 } }
-messages! { pub enum Words by u32 { Go, Halt, A0, A1, B0, B1, C0, C1, Tick } }
 
-const NAMES: [&str; 3] = ["a", "b", "c"];
 const LAST: u8 = 3;
 
-/// One of three machines; what it does is a table that follows from the seed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Node<const N: usize> {
-    state: u8,
-}
-
-/// One cell of the table.
+/// One cell of the table of a machine.
 enum Cell {
     Becomes { next: u8, says: [bool; 2], ticks: bool },
     Ignores,
@@ -46,67 +39,77 @@ enum Cell {
 }
 
 /// States only grow, so every play ends.
-fn cell(seed: u64, node: usize, state: u8, word: &Words) -> Cell {
-    let words = Words::LIST.iter().map(|known| known.name);
-    let word = words.into_iter().position(|name| name == word.name()).expect("it is listed");
-    let mut chance = Chance::stream(seed, (node << 16 | usize::from(state) << 8 | word) as u64);
+fn cell(seed: u64, node: &str, state: u8, message: &str) -> Cell {
+    let name = node.bytes().chain(message.bytes());
+    let name = name.fold(u64::from(state), |n, byte| n.wrapping_mul(31) + u64::from(byte));
+    let mut chance = Chance::stream(seed, name);
     match chance.below(12) {
         _ if state == LAST => Cell::Ignores,
         0..=6 => Cell::Becomes {
             next: chance.within(u64::from(state) + 1..=u64::from(LAST)) as u8,
-            says: [chance.one_in(2), chance.one_in(3)],
+            says: [chance.one_in(2), chance.one_in(2)],
             ticks: state == 0 && chance.one_in(3),
         },
-        7 if state > 0 => Cell::Defers,
+        // What a machine tells itself is never too early.
+        7 if state > 0 && message != Tick::NAME => Cell::Defers,
         _ => Cell::Ignores,
     }
 }
 
-impl<const N: usize> Machine for Node<N> {
-    const NAME: &'static str = NAMES[N];
-    type Consumes = Words;
-    type Publishes = Words;
-    type Requests = NoMessages;
+/// A machine that does what its table says; the table follows from the seed in the message.
+macro_rules! node {
+    ($node:ident, $name:literal, $hears:ident { $($heard:ident),+ }, $says:ident { $zero:ident, $one:ident }) => {
+        messages! { pub enum $hears by u32 { $($heard,)+ Tick } }
+        messages! { pub enum $says { $zero, $one } }
 
-    fn ended(&self) -> bool {
-        self.state == LAST
-    }
-    fn overdue_after(&self) -> Option<Duration> {
-        None
-    }
-    fn react(&self, message: Words, _: &Cx) -> Transition<Self> {
-        let (entity, seed) = (message.key(), seed_of(&message));
-        match cell(seed, N, self.state, &message) {
-            Cell::Ignores => ignore("by chance"),
-            Cell::Defers => defer("by chance"),
-            Cell::Becomes { next, says, ticks } => {
-                let mut transition = becomes(Self { state: next });
-                let words: [Words; 2] = match N {
-                    0 => [A0 { entity, seed }.into(), A1 { entity, seed }.into()],
-                    1 => [B0 { entity, seed }.into(), B1 { entity, seed }.into()],
-                    _ => [C0 { entity, seed }.into(), C1 { entity, seed }.into()],
+        #[derive(
+            Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        struct $node {
+            state: u8,
+        }
+
+        impl Machine for $node {
+            const NAME: &'static str = $name;
+            type Consumes = $hears;
+            type Publishes = $says;
+            type Requests = NoMessages;
+
+            fn ended(&self) -> bool {
+                self.state == LAST
+            }
+            fn overdue_after(&self) -> Option<Duration> {
+                None
+            }
+            fn react(&self, message: $hears, _: &Cx) -> Transition<Self> {
+                let (entity, seed) = match message {
+                    $($hears::$heard($heard { entity, seed }) => (entity, seed),)+
+                    $hears::Tick(Tick { entity, seed }) => (entity, seed),
                 };
-                for (word, _) in words.into_iter().zip(says).filter(|(_, said)| *said) {
-                    transition = transition.publish(word);
-                }
-                match ticks {
-                    true => transition.schedule(Duration::from_secs(5), Tick { entity, seed }),
-                    false => transition,
+                match cell(seed, $name, self.state, message.name()) {
+                    Cell::Ignores => ignore("by chance"),
+                    Cell::Defers => defer("by chance"),
+                    Cell::Becomes { next, says: [zero, one], ticks } => {
+                        let mut all = becomes(Self { state: next });
+                        if zero {
+                            all = all.publish($zero { entity, seed });
+                        }
+                        if one {
+                            all = all.publish($one { entity, seed });
+                        }
+                        if ticks {
+                            all = all.schedule(Duration::from_secs(5), Tick { entity, seed });
+                        }
+                        all
+                    }
                 }
             }
         }
-    }
+    };
 }
-
-fn seed_of(message: &Words) -> u64 {
-    match *message {
-        Words::Go(Go { seed, .. }) | Words::Halt(Halt { seed, .. }) => seed,
-        Words::A0(A0 { seed, .. }) | Words::A1(A1 { seed, .. }) => seed,
-        Words::B0(B0 { seed, .. }) | Words::B1(B1 { seed, .. }) => seed,
-        Words::C0(C0 { seed, .. }) | Words::C1(C1 { seed, .. }) => seed,
-        Words::Tick(Tick { seed, .. }) => seed,
-    }
-}
+node!(A, "a", HearsA { Go, C0, C1 }, SaysA { A0, A1 });
+node!(B, "b", HearsB { Go, Halt, A0, C1 }, SaysB { B0, B1 });
+node!(C, "c", HearsC { Halt, A1, B0, B1 }, SaysC { C0, C1 });
 
 /// The states of the three machines.
 type Rest = [u8; 3];
@@ -118,14 +121,14 @@ fn rests(seed: u64) -> Option<BTreeSet<Rest>> {
     let note = |view: &View| {
         let state = |n: Option<u8>| n.unwrap_or_default();
         rests.borrow_mut().insert([
-            state(view.entities::<Node<0>>().get(&1).map(|node| node.state)),
-            state(view.entities::<Node<1>>().get(&1).map(|node| node.state)),
-            state(view.entities::<Node<2>>().get(&1).map(|node| node.state)),
+            state(view.entities::<A>().get(&1).map(|node| node.state)),
+            state(view.entities::<B>().get(&1).map(|node| node.state)),
+            state(view.entities::<C>().get(&1).map(|node| node.state)),
         ]);
         Ok(())
     };
     let rules = Rules { at_rest: &note, ..Rules::default() };
-    let all = Choreography::default().with::<Node<0>>().with::<Node<1>>().with::<Node<2>>();
+    let all = Choreography::default().with::<A>().with::<B>().with::<C>();
     let all = all.given(Go { entity: 1, seed }).given(Halt { entity: 1, seed });
     let report = all.explore(Network::Once, &rules);
     assert!(report.complete);
@@ -136,11 +139,17 @@ fn rests(seed: u64) -> Option<BTreeSet<Rest>> {
 fn run(seed: u64, number: u64) -> Rest {
     let plan = Plan::faulty(seed << 8 | number, FaultSet::ALL);
     play(&plan, async |world: Arc<World>| {
-        let roles = [Role::of::<Node<0>>(), Role::of::<Node<1>>(), Role::of::<Node<2>>()];
+        let roles = [Role::of::<A>(), Role::of::<B>(), Role::of::<C>()];
         let troupe = Troupe::start(&world, &plan, &roles);
         let suffering = tokio::spawn(world.clone().suffer(FAULTY_MS));
         let body = format!("{{\"entity\":1,\"seed\":{seed}}}");
         let outside = ModelBroker::new(&world.observer("a"));
+        for queue in ["quadrille.a", "quadrille.b", "quadrille.c"] {
+            // What is sent before somebody listens is not for him.
+            while outside.depth(queue).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
         for key in ["all.go.v1", "all.halt.v1"] {
             let raw = Raw { body: body.clone().into(), ..Raw::default() };
             outside.send("quadrille.commands", key, raw).await;
@@ -155,11 +164,11 @@ fn run(seed: u64, number: u64) -> Rest {
         assert_eq!(world.findings(), [""; 0], "{seed}/{number}");
         assert_eq!(world.parked(), [], "{seed}/{number}");
         let mut rest = Rest::default();
-        for (state, name) in rest.iter_mut().zip(NAMES) {
+        for (state, name) in rest.iter_mut().zip(["a", "b", "c"]) {
             let store = ModelStore::new(&world.observer(name));
             let rows = store.entities("", "", 10).await.unwrap();
             if let Some(row) = rows.first() {
-                *state = serde_json::from_slice::<Node<0>>(&row.state).unwrap().state;
+                *state = serde_json::from_slice::<A>(&row.state).unwrap().state; // all look alike
             }
         }
         rest

@@ -117,8 +117,9 @@ impl Work {
         };
         let token: &str = *chance.pick(&TOKENS);
         let place = place(order, &wanted, token, city, within_ms);
-        for _ in 0..=u32::from(chance.one_in(8)) {
-            self.command(piece, at_ms + chance.below(1_000), place.clone());
+        self.command(piece, at_ms, place.clone());
+        if chance.one_in(8) {
+            self.command(piece, at_ms + chance.below(60_000), place.clone());
         }
         self.placed.insert(piece, order);
         for _ in 0..*chance.pick(&[0, 0, 0, 1, 1, 2]) {
