@@ -171,3 +171,16 @@ fn the_pure_part_stays_pure() {
         assert!(text.contains("#![no_std]"), "{path} could read a clock: keep #![no_std]");
     }
 }
+
+#[test]
+fn no_planted_bug_ships() {
+    for manifest in files("Cargo.toml") {
+        let planted = manifest.text.lines().find(|line| line.starts_with("bug"));
+        assert_eq!(planted, None, "{}: a bug is planted in a port of the simulator", manifest.path);
+    }
+    for source in shipped() {
+        let hunts = source.path.starts_with("shared/sim/") || source.path.contains("/simulate");
+        let plants = source.text.contains("Bug::") && !hunts;
+        assert!(!plants, "{} knows of planted bugs", source.path);
+    }
+}

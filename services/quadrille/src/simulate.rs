@@ -5,7 +5,7 @@ mod report;
 mod run;
 mod work;
 
-pub use planted::{Hunt, hunt};
+pub use planted::found_within;
 pub use report::{Failure, Smaller, Summary};
 pub use run::{Outcome, Script, run};
 pub use work::{STORIES, Sent, Story, Work};
@@ -54,6 +54,22 @@ pub struct Options {
     /// Plant a bug that must be found, or all of them one after the other
     #[arg(long, value_name = "BUG", value_parser = bugs)]
     pub bug: Option<Bugs>,
+}
+
+impl Default for Options {
+    /// What the command line takes if nothing is said.
+    fn default() -> Self {
+        Self {
+            seeds: 0..100,
+            hours: 1.0,
+            replicas: 3,
+            faults: FaultSet::ALL,
+            only: Vec::new(),
+            without: Vec::new(),
+            tell: false,
+            bug: None,
+        }
+    }
 }
 
 /// Planted bugs.

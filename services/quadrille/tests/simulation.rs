@@ -1,5 +1,5 @@
 //! Runs of the simulation in which anything may fail: they repeat exactly, and nothing is found.
-use quadrille::simulate::{Outcome, Script, run, simulate};
+use quadrille::simulate::{Options, Outcome, Script, run, simulate};
 use quadrille_sim::{Errors, FaultSet, Plan};
 
 /// Runs of an hour that are played on every change.
@@ -35,16 +35,7 @@ fn where_nothing_fails_nobody_dies_and_all_is_well() {
 
 #[test]
 fn whatever_fails_every_order_ends_and_the_audit_finds_nothing() {
-    let options = quadrille::simulate::Options {
-        seeds: SEEDS,
-        hours: 1.0,
-        replicas: 3,
-        faults: FaultSet::ALL,
-        only: Vec::new(),
-        without: Vec::new(),
-        tell: false,
-        bug: None,
-    };
+    let options = Options { seeds: SEEDS, ..Options::default() };
     let summary = simulate(&options, |_| ());
     assert!(summary.failures.is_empty(), "{summary}");
     assert_eq!(summary.runs, SEEDS.end - SEEDS.start);

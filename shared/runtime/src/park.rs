@@ -1,6 +1,7 @@
 //! Keeping what nobody could use: whole, with the reason, until a person decides.
 use crate::admit::Refusal;
 use crate::broker::Outgoing;
+use crate::ids;
 use crate::message::{Message, Raw};
 use crate::store::{InboxRow, ParkedRow};
 use crate::wire;
@@ -19,8 +20,7 @@ pub const DROPPED: &str = "dropped";
 /// The id of what a service parks when it has consumed this: it follows from the cause, so a unit of
 /// work that runs twice parks once. What is tried again is consumed anew, and so has another.
 pub(crate) fn id<S: Service>(consumed: &InboxRow) -> Uuid {
-    let name = format!("{}/parked/{}", S::NAME, consumed.hash);
-    Uuid::new_v5(&consumed.id, name.as_bytes())
+    ids::derived(consumed.id, &format!("{}/parked/{}", S::NAME, consumed.hash))
 }
 
 /// The row for a message that was read, and could not be used. One that never came over a broker is

@@ -6,7 +6,7 @@ use uuid::Uuid;
 /// `step` is the transition's own id: it follows from the cause, so a unit of work that runs twice
 /// is one span.
 pub(crate) fn child_of(parent: Option<&str>, step: Uuid) -> String {
-    // Zero is not a valid id; no half of a v5 UUID is ever zero.
+    // Zero is not a valid id; the lower half of a UUID says its variant, and so is never zero.
     let (_, span) = step.as_u64_pair();
     let trace = parent.and_then(|parent| parent.get(3..35));
     match trace {

@@ -69,8 +69,6 @@ bugs! {
     DeferForgotten = "defer-forgotten";
     /// A message that nobody can use is not kept.
     ParkForgotten = "park-forgotten";
-    /// A message that came too early is not looked for when its entity moves.
-    DeferRace = "defer-race";
 }
 
 impl fmt::Display for Bug {

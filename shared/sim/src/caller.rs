@@ -1,6 +1,7 @@
 //! The way to the outside world and back: questions and answers get lost, come late, or twice.
 use crate::fault::Fault;
-use crate::world::{Call as PortCall, Port};
+use crate::port::Port;
+use crate::world::Call as PortCall;
 use async_trait::async_trait;
 use quadrille_core::Service;
 use quadrille_runtime::adapter::{Call, CallError, Caller};

@@ -2,7 +2,8 @@
 use crate::bug::Bug;
 use crate::chance::Chance;
 use crate::fault::Fault;
-use crate::plan::When;
+use crate::plan::{BEGINNING_MS, When};
+use crate::store::Tables;
 use crate::world::{Life, State, World};
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::store::ParkedRow;
@@ -47,7 +48,7 @@ impl World {
         state.pardon();
         state.queues.away_until_ms = 0;
         state.queues.alarm_until_ms = 0;
-        for tables in state.stores.values_mut() {
+        for tables in &mut state.stores {
             (tables.away_until_ms, tables.full_until_ms) = (0, 0);
         }
     }
@@ -55,6 +56,7 @@ impl World {
     /// What an operator does who finds dead letters and innocent parked messages: tries them again.
     pub fn operate(&self) {
         let mut state = self.state();
+        state.nothing_hangs();
         let fresh_ids = state.has(Bug::RedriveSkipsInbox);
         for (queue, raw) in state.queues.exhume() {
             let message_id = Some(state.chance.id().to_string());
@@ -64,18 +66,18 @@ impl World {
             };
             state.queues.put(&queue, &raw, None);
         }
-        let services: Vec<_> = state.stores.keys().copied().collect();
-        for service in services {
-            state.redrive(service);
+        let now_ms = state.now_ms as i64;
+        for tables in &mut state.stores {
+            redrive(tables, now_ms);
         }
     }
 
     /// What nobody could use, and nobody has decided about, by service.
     pub fn parked(&self) -> Vec<(&'static str, ParkedRow)> {
         let state = self.state();
-        let of_one = |(service, tables): (&&'static str, &crate::store::Tables)| {
+        let of_one = |tables: &Tables| {
             let rows = tables.parked().filter(|row| row.status == "parked");
-            rows.map(|row| (*service, row.clone())).collect::<Vec<_>>()
+            rows.map(|row| (tables.service, row.clone())).collect::<Vec<_>>()
         };
         state.stores.iter().flat_map(of_one).collect()
     }
@@ -89,7 +91,7 @@ impl World {
         let left = state
             .stores
             .iter()
-            .find_map(|(service, tables)| tables.left().map(|left| format!("{service}: {left}")));
+            .find_map(|tables| tables.left().map(|left| format!("{}: {left}", tables.service)));
         match left.or_else(|| state.queues.left()) {
             Some(left) => Err(left),
             None => Ok(()),
@@ -102,26 +104,24 @@ fn without_id(raw: &Raw) -> std::collections::BTreeMap<String, String> {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-impl State {
-    fn redrive(&mut self, service: &'static str) {
-        let now_ms = self.now_ms as i64;
-        let Some(tables) = self.stores.get_mut(service) else { return };
-        let again =
-            |row: &&ParkedRow| row.status == "parked" && TRIED_AGAIN.contains(&row.reason.as_str());
-        let ids: Vec<_> = tables.parked().filter(again).map(|row| row.id).collect();
-        let now_ms = crate::plan::BEGINNING_MS + now_ms + tables.clock_off_ms;
-        tables.redrive(now_ms, &ids);
-    }
+/// Has tried again what was parked and is not to blame.
+fn redrive(tables: &mut Tables, now_ms: i64) {
+    let again =
+        |row: &&ParkedRow| row.status == "parked" && TRIED_AGAIN.contains(&row.reason.as_str());
+    let ids: Vec<_> = tables.parked().filter(again).map(|row| row.id).collect();
+    tables.redrive(BEGINNING_MS + now_ms + tables.clock_off_ms, &ids);
+}
 
+impl State {
     /// Whom it strikes: a process or a service by name, or everybody.
     fn place(&self, fault: Fault, chance: &mut Chance) -> String {
         let process = |chance: &mut Chance| match &self.lives[..] {
             [] => "nobody".to_owned(),
             lives => chance.pick(lives).name.clone(),
         };
-        let store = |chance: &mut Chance| {
-            let services: Vec<_> = self.stores.keys().collect();
-            (*chance.pick(&services)).to_string()
+        let store = |chance: &mut Chance| match &self.stores[..] {
+            [] => "nobody".to_owned(),
+            stores => chance.pick(stores).service.to_owned(),
         };
         match fault {
             Fault::Crash | Fault::Restart => process(chance),
@@ -177,8 +177,8 @@ impl State {
         }
     }
 
-    fn at(&mut self, service: &str, change: impl FnOnce(&mut crate::store::Tables)) {
-        if let Some(tables) = self.stores.get_mut(service) {
+    fn at(&mut self, service: &str, change: impl FnOnce(&mut Tables)) {
+        if let Some(tables) = self.stores.iter_mut().find(|tables| tables.service == service) {
             change(tables);
         }
     }

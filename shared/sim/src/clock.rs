@@ -1,7 +1,7 @@
 //! The clock of one process: virtual time, as wrong as somebody made it.
 use crate::chance::Chance;
 use crate::plan::BEGINNING_MS;
-use crate::world::Port;
+use crate::port::Port;
 use async_trait::async_trait;
 use quadrille_runtime::clock::Clock;
 use std::sync::Mutex;

@@ -19,6 +19,7 @@ mod errors;
 mod fault;
 mod newer;
 mod plan;
+mod port;
 mod shrink;
 mod store;
 mod trace;
@@ -32,10 +33,11 @@ pub use chance::Chance;
 pub use errors::Errors;
 pub use fault::{Fault, FaultId, FaultSet, Injected};
 pub use plan::{BEGINNING_MS, CrashAt, Plan, When};
+pub use port::Port;
 pub use shrink::{Schedule, Tried, shrink};
 pub use store::ModelStore;
 pub use troupe::{Role, Troupe};
-pub use world::{Life, Port, World};
+pub use world::{Life, World};
 
 use std::sync::Arc;
 

@@ -3,8 +3,9 @@ use crate::broker::ModelBroker;
 use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::plan::Plan;
+use crate::port::Port;
 use crate::store::ModelStore;
-use crate::world::{Port, World};
+use crate::world::World;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use quadrille_core::Service;
@@ -179,7 +180,7 @@ impl Seat {
             Ok(Err(error)) => self.world.found(format!("{} gave up: {error}", life.name)),
             Err(_) => self.world.found(format!("{} panicked", life.name)),
         }
-        self.world.state().lives.retain(|other| other.id != life.id);
+        self.world.state().over(life);
         false
     }
 

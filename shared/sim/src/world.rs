@@ -4,12 +4,12 @@ use crate::bug::Bug;
 use crate::chance::Chance;
 use crate::fault::{Fault, Faults, Injected};
 use crate::plan::{CrashAt, Plan, When};
+use crate::port::Port;
 use crate::store::Tables;
 use crate::trace::Trace;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ impl Call {
 pub struct Life {
     pub(crate) id: u64,
     pub(crate) service: &'static str,
+    /// Its place among the stores.
+    pub(crate) store: usize,
     pub(crate) name: String,
     /// It writes a field that older ones do not know.
     pub(crate) newer: bool,
@@ -101,19 +103,22 @@ pub(crate) struct State {
     pub(crate) chance: Chance,
     pub(crate) trace: Trace,
     pub(crate) queues: Queues,
-    pub(crate) stores: BTreeMap<&'static str, Tables>,
+    /// Of each service, in the order in which they came.
+    pub(crate) stores: Vec<Tables>,
     pub(crate) lives: Vec<Arc<Life>>,
     births: u64,
     calls: u64,
     crashes: Vec<CrashAt>,
     doomed: BTreeMap<u64, Doom>,
     pub(crate) deaths: u32,
+    /// Publishes under way: whose, and since when.
+    pub(crate) publishing: BTreeMap<u64, (u64, u64)>,
     /// What must never be, and was.
     pub(crate) findings: Vec<String>,
 }
 
 /// What comes of calling a port.
-enum Entry {
+pub(crate) enum Entry {
     Dead,
     /// The number of this call, and how long it takes to get there.
     Called(u64, u64),
@@ -146,7 +151,7 @@ impl State {
         self.bug == Some(bug)
     }
 
-    fn enter(&mut self, life: &Life, call: Call) -> Entry {
+    pub(crate) fn enter(&mut self, life: &Life, call: Call) -> Entry {
         if life.is_dead() {
             return Entry::Dead;
         }
@@ -164,14 +169,18 @@ impl State {
             self.kill(life);
             return Entry::Dead;
         }
-        let usual_ms = if self.calm { 0 } else { self.chance.below(call.latency_ms() + 1) };
+        let usual_ms = match call.latency_ms() {
+            0 => 0,
+            _ if self.calm => 0,
+            most_ms => self.chance.within(0..=most_ms),
+        };
         let slow = usual_ms > 0 && call != Call::Ask && self.strikes(Fault::Slow, life);
         let slow_ms = if slow { self.faults.chance(Fault::Slow).within(200..=3_000) } else { 0 };
         Entry::Called(self.calls, usual_ms + slow_ms)
     }
 
     /// True if the process does not survive the call.
-    fn leave(&mut self, life: &Life, call: u64) -> bool {
+    pub(crate) fn leave(&mut self, life: &Life, call: u64) -> bool {
         let fatal = !life.is_dead() && self.is_fatal(life, call, When::After);
         if fatal {
             self.kill(life);
@@ -189,14 +198,27 @@ impl State {
         life.dead.store(true, Relaxed);
         life.died.notify_one();
         self.doomed.remove(&life.id);
-        self.lives.retain(|other| other.id != life.id);
+        self.over(life);
         self.deaths += 1;
         let now_ms = self.now_ms;
         self.trace.tell(now_ms, &life.name, || "DIES".to_owned());
-        if self.has(Bug::NotDurable)
-            && let Some(tables) = self.stores.get_mut(life.service)
-        {
-            tables.forget_the_last_commits();
+        if self.has(Bug::NotDurable) {
+            self.stores[life.store].forget_the_last_commits();
+        }
+    }
+
+    /// It is no more: nor is what it had under way.
+    pub(crate) fn over(&mut self, life: &Life) {
+        self.lives.retain(|other| other.id != life.id);
+        self.publishing.retain(|_, (whose, _)| *whose != life.id);
+    }
+
+    /// Every call has a time limit, whatever becomes of the answer.
+    pub(crate) fn nothing_hangs(&mut self) {
+        let now_ms = self.now_ms;
+        let long = |since_ms: u64| now_ms.saturating_sub(since_ms) > PUBLISH_MAX_MS;
+        if self.publishing.values().any(|(_, since_ms)| long(*since_ms)) {
+            self.found(|| format!("a publish has waited for more than {PUBLISH_MAX_MS} ms"));
         }
     }
 
@@ -205,11 +227,23 @@ impl State {
         self.doomed.insert(life.id, Doom { calls, when, at_work });
     }
 
+    /// The place of a service's store, made if there is none.
+    fn store_of(&mut self, service: &'static str) -> usize {
+        let known = self.stores.iter().position(|tables| tables.service == service);
+        known.unwrap_or_else(|| {
+            self.stores.push(Tables::of(service));
+            self.stores.len() - 1
+        })
+    }
+
     /// Nobody is doomed any more.
     pub(crate) fn pardon(&mut self) {
         self.doomed.clear();
     }
 }
+
+/// Longer than any publish may take, with an alarm before it and no answer after it.
+const PUBLISH_MAX_MS: u64 = 60_000;
 
 /// More say nothing new.
 const FINDINGS_MAX: usize = 20;
@@ -233,13 +267,14 @@ impl World {
             chance: Chance::stream(plan.seed, 1),
             trace: Trace::new(plan.told),
             queues: Queues::default(),
-            stores: BTreeMap::new(),
+            stores: Vec::new(),
             lives: Vec::new(),
             births: 0,
             calls: 0,
             crashes: plan.crashes.clone(),
             doomed: BTreeMap::new(),
             deaths: 0,
+            publishing: BTreeMap::new(),
             findings: Vec::new(),
         })))
     }
@@ -263,6 +298,7 @@ impl World {
         let life = Arc::new(Life {
             id: state.births,
             service,
+            store: state.store_of(service),
             name: format!("{service}/{replica}#{}", state.births),
             newer,
             dead: AtomicBool::new(false),
@@ -270,7 +306,6 @@ impl World {
             leaving: CancellationToken::new(),
             clock_off_ms: AtomicI64::new(0),
         });
-        state.stores.entry(service).or_default();
         state.lives.push(life.clone());
         let now_ms = state.now_ms;
         state.trace.tell(now_ms, &life.name, || "begins".to_owned());
@@ -279,10 +314,11 @@ impl World {
 
     /// One that looks on: nothing ever fails for it, it takes no time, and it never dies.
     pub fn observer(self: &Arc<Self>, service: &'static str) -> Port {
-        self.state().stores.entry(service).or_default();
+        let store = self.state().store_of(service);
         let life = Arc::new(Life {
             id: 0,
             service,
+            store,
             name: "observer".to_owned(),
             newer: false,
             dead: AtomicBool::new(false),
@@ -325,64 +361,5 @@ impl World {
         let now_ms = state.now_ms;
         state.trace.mix_bytes(what.as_bytes());
         state.trace.tell(now_ms, who, || what.to_owned());
-    }
-}
-
-/// How one process reaches the world.
-#[derive(Clone, Debug)]
-pub struct Port {
-    pub(crate) world: Arc<World>,
-    pub(crate) life: Arc<Life>,
-}
-
-impl Port {
-    /// Calls a port: takes its time, has its effect, and comes back; unless the process dies of it.
-    pub(crate) async fn call<T>(
-        &self,
-        call: Call,
-        effect: impl FnOnce(&mut State, &Life) -> T + Send,
-    ) -> T {
-        let number = self.enter(call).await;
-        let (result, fatal) = {
-            let mut state = self.world.state();
-            let result = effect(&mut state, &self.life);
-            let fatal = state.leave(&self.life, number);
-            (result, fatal)
-        };
-        match fatal {
-            true => std::future::pending().await,
-            false => result,
-        }
-    }
-
-    /// The first half of a call; the dead do not come back from it.
-    pub(crate) async fn enter(&self, call: Call) -> u64 {
-        if self.life.id == 0 {
-            return 0;
-        }
-        let entry = self.world.state().enter(&self.life, call);
-        let Entry::Called(number, takes_ms) = entry else {
-            return std::future::pending().await;
-        };
-        if takes_ms > 0 {
-            self.pause(takes_ms).await;
-        }
-        number
-    }
-
-    /// The second half.
-    pub(crate) async fn leave(&self, number: u64) {
-        let fatal = self.world.state().leave(&self.life, number);
-        if fatal {
-            std::future::pending().await
-        }
-    }
-
-    /// Lets time pass; the dead do not come back.
-    pub(crate) async fn pause(&self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-        if self.life.is_dead() {
-            std::future::pending().await
-        }
     }
 }

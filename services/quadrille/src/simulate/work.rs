@@ -78,7 +78,7 @@ impl Work {
         for (piece, sku) in (GOODS..).zip([SKUS[0], SKUS[1], SKUS[0]]) {
             let mut chance = Chance::stream(seed, 5_000 + u64::from(piece));
             let at_ms = if piece < GOODS + 2 { 0 } else { chance.below(span_ms) };
-            work.receive(piece, at_ms, sku, chance.within(1..=8) as u32);
+            work.receive(piece, at_ms, sku, chance.within(2..=16) as u32);
         }
         for piece in NONSENSE..NONSENSE + chance.below(3) as u32 {
             work.nonsense(piece, &mut Chance::stream(seed, 5_000 + u64::from(piece)), span_ms);
@@ -110,8 +110,9 @@ impl Work {
             })
             .collect();
         let city = if chance.one_in(7) { NOWHERE } else { "Berlin" };
-        let within_ms = match chance.below(4) {
-            0 => Some(chance.within(100..=2_000) as u32),
+        let within_ms = match chance.below(3) {
+            // About when the answers come: both orders happen.
+            0 => Some(chance.within(100..=400) as u32),
             1 => Some(chance.within(2_000..=900_000) as u32),
             _ => None,
         };

@@ -6,7 +6,8 @@ pub(crate) use queues::Queues;
 use crate::bug::Bug;
 use crate::fault::Fault;
 use crate::newer;
-use crate::world::{Call, Life, Port, State};
+use crate::port::Port;
+use crate::world::{Call, Life, State};
 use async_trait::async_trait;
 use quadrille_runtime::broker::{
     Broker, BrokerError, Confirmed, Consumer, Delivery, Outgoing, Topology,
@@ -90,10 +91,31 @@ impl Broker for ModelBroker {
     }
 
     async fn publish(&self, batch: &[Outgoing]) -> Result<Confirmed, BrokerError> {
-        let attempted = "publish";
         let number = self.0.enter(Call::Publish).await;
+        let ended = self.publish_as(number, batch).await;
+        self.0.world.state().publishing.remove(&number);
+        ended
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
+        let mut state = self.0.world.state();
+        state.connected(&self.0, "ask for the depth")?;
+        state.queues.depth(queue).ok_or_else(|| no_queue(queue))
+    }
+
+    async fn close(&self) {
+        self.0.world.state().queues.close(self.0.life.id);
+    }
+}
+
+impl ModelBroker {
+    /// The call of this number.
+    async fn publish_as(&self, number: u64, batch: &[Outgoing]) -> Result<Confirmed, BrokerError> {
+        let attempted = "publish";
         let held_ms = {
-            let state = self.0.world.state();
+            let mut state = self.0.world.state();
+            let since_ms = state.now_ms;
+            state.publishing.insert(number, (self.0.life.id, since_ms));
             state.queues.alarm_until_ms.saturating_sub(state.now_ms)
         };
         if held_ms > 0 {
@@ -126,16 +148,6 @@ impl Broker for ModelBroker {
             }
         }
     }
-
-    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
-        let mut state = self.0.world.state();
-        state.connected(&self.0, "ask for the depth")?;
-        state.queues.depth(queue).ok_or_else(|| no_queue(queue))
-    }
-
-    async fn close(&self) {
-        self.0.world.state().queues.close(self.0.life.id);
-    }
 }
 
 fn late(attempted: &str) -> BrokerError {
@@ -152,8 +164,7 @@ fn no_queue(queue: &str) -> BrokerError {
 fn ghosts(state: &mut State, port: &Port, batch: &[Outgoing]) {
     for message in batch.iter().flat_map(|outgoing| &outgoing.messages) {
         let Some(position) = message.position else { continue };
-        let tables = state.stores.get(port.life.service);
-        let row = tables.and_then(|tables| tables.row(position));
+        let row = state.stores[port.life.store].row(position);
         let known = row
             .is_some_and(|row| Some(row.cause) == message.causation && !row.published.is_empty());
         if !known {

@@ -8,7 +8,8 @@ use crate::bug::Bug;
 use crate::fault::Fault;
 use crate::newer;
 use crate::plan::BEGINNING_MS;
-use crate::world::{Call, Life, Port, State};
+use crate::port::Port;
+use crate::world::{Call, Life, State};
 use async_trait::async_trait;
 use quadrille_runtime::store::{
     Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter,
@@ -42,7 +43,7 @@ fn down(attempted: &str, why: &str) -> StoreError {
 
 impl State {
     fn tables(&mut self, life: &Life) -> &mut Tables {
-        self.stores.entry(life.service).or_default()
+        &mut self.stores[life.store]
     }
 
     /// What the store's own clock shows.
@@ -84,6 +85,10 @@ impl State {
     ) -> Result<Committed, StoreError> {
         let attempted = "commit a unit of work";
         self.stumbles(life, attempted, true, 1)?;
+        let now_ms = self.store_ms(life);
+        if self.has(Bug::InboxApart) {
+            self.tables(life).write_inbox(&changes, now_ms);
+        }
         if life.id > 0 && self.strikes(Fault::Conflict, life) {
             return Err(conflict("deadlock detected".to_owned()));
         }
@@ -96,7 +101,7 @@ impl State {
         if doubtful {
             self.tear(&mut changes);
         }
-        let (now_ms, bug) = (self.store_ms(life), self.bug);
+        let bug = self.bug;
         let timers = changes.inbox.iter().map(|row| row.id);
         let gone: Vec<_> = timers.filter(|id| self.tables(life).is_gone(*id)).collect();
         let committed = self.tables(life).commit(seen, &changes, now_ms, bug);
@@ -167,7 +172,7 @@ impl Transaction for Unit {
             state.stumbles(life, "load entities", false, 1)?;
             let mut loaded = state.tables(life).load(wanted, seen);
             if state.has(Bug::InboxShared) && life.id > 0 {
-                for tables in state.stores.values() {
+                for tables in &state.stores {
                     loaded.seen.extend(tables.load(wanted, &mut Seen::default()).seen);
                 }
             }

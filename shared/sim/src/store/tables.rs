@@ -57,6 +57,7 @@ struct Watched {
 /// The store of one service. It outlives all processes.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
+    pub(crate) service: &'static str,
     pub(super) rows: Rows,
     /// How far this store's clock is from the run's.
     pub(crate) clock_off_ms: i64,
@@ -80,6 +81,10 @@ pub(super) fn conflict(why: String) -> StoreError {
 }
 
 impl Tables {
+    pub(crate) fn of(service: &'static str) -> Self {
+        Self { service, ..Self::default() }
+    }
+
     pub(crate) fn row(&self, position: u64) -> Option<&JournalRow> {
         let rows = &self.rows.journal;
         let place = rows.binary_search_by_key(&position, |row| row.position).ok()?;
@@ -130,6 +135,13 @@ impl Tables {
         loaded
     }
 
+    /// Writes the inbox on its own (a planted bug).
+    pub(super) fn write_inbox(&mut self, changes: &Changes, now_ms: i64) {
+        for row in &changes.inbox {
+            self.rows.inbox.entry(row.id).or_insert((row.hash, now_ms));
+        }
+    }
+
     /// All of it, or a conflict and nothing.
     pub(super) fn commit(
         &mut self,
@@ -140,11 +152,6 @@ impl Tables {
     ) -> Result<Committed, StoreError> {
         if bug == Some(Bug::PositionApart) {
             self.rows.position += changes.journal.len() as u64;
-        }
-        if bug == Some(Bug::InboxApart) {
-            for row in &changes.inbox {
-                self.rows.inbox.entry(row.id).or_insert((row.hash, now_ms));
-            }
         }
         self.check_seen(seen, changes, bug)?;
         self.check_taken(changes, bug)?;
@@ -176,9 +183,7 @@ impl Tables {
                 return Err(conflict(format!("{key} has moved since it was loaded")));
             }
         }
-        let Some(last) = seen.deferrals.filter(|_| bug != Some(Bug::DeferRace)) else {
-            return Ok(());
-        };
+        let Some(last) = seen.deferrals else { return Ok(()) };
         let since = self.rows.deferred.range(last + 1..).map(|(_, waiting)| &waiting.row);
         match since.map(|row| &row.entity).find(|entity| written.contains(entity)) {
             Some(key) => Err(conflict(format!("a message was deferred on {key} meanwhile"))),
