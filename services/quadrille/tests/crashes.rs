@@ -1,6 +1,9 @@
 //! A process dies at every port call of an order's whole life, before and after its effect.
 use quadrille::simulate::{Outcome, STORIES, Script, Story, Work, run};
 use quadrille_sim::{Chance, CrashAt, Errors, Plan, When};
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::thread;
 
 fn played(story: &Story, crashes: Vec<CrashAt>) -> Outcome {
     let plan = Plan { crashes, ..Plan::calm(story.seed) };
@@ -20,23 +23,28 @@ fn all_is_well(story: &Story, crashes: &[CrashAt], outcome: &Outcome, ended: &Ou
 
 #[test]
 fn a_crash_at_any_port_call_loses_nothing_and_does_nothing_twice() {
-    let mut report = String::new();
-    let (mut calls, mut runs) = (0, 0);
-    for story in &STORIES {
-        let ended = played(story, Vec::new());
-        all_is_well(story, &[], &ended, &ended);
-        for call in 1..=ended.calls {
-            for when in [When::Before, When::After] {
-                let crashes = vec![CrashAt { call, when }];
-                let outcome = played(story, crashes.clone());
-                all_is_well(story, &crashes, &outcome, &ended);
-                runs += 1;
+    let next = Mutex::new(STORIES.iter());
+    let work = || {
+        while let Some(story) = take(&next) {
+            let ended = played(story, Vec::new());
+            all_is_well(story, &[], &ended, &ended);
+            for call in 1..=ended.calls {
+                for when in [When::Before, When::After] {
+                    let crashes = vec![CrashAt { call, when }];
+                    let outcome = played(story, crashes.clone());
+                    all_is_well(story, &crashes, &outcome, &ended);
+                }
             }
+            let (name, calls, orders) = (story.name, ended.calls, ended.orders);
+            println!("{calls:>6} port calls, twice as many runs: {name}, {orders:?}");
         }
-        calls += ended.calls;
-        report += &format!("{:>6} port calls: {}, {:?}\n", ended.calls, story.name, ended.orders);
-    }
-    println!("{report}{calls} port calls, {runs} runs with a crash");
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|all| (0..threads).for_each(|_| drop(all.spawn(work))));
+}
+
+fn take<'a>(next: &Mutex<impl Iterator<Item = &'a Story>>) -> Option<&'a Story> {
+    next.lock().expect("nobody panics while taking").next()
 }
 
 #[test]
