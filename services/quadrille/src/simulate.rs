@@ -123,7 +123,7 @@ pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
     if options.tell {
         return tell(options);
     }
-    let summary = simulate(options, |line| note(line));
+    let summary = simulate(options, note);
     match output {
         Output::Json => say_json(&summary)?,
         Output::Text => say(&summary)?,

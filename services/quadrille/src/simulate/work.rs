@@ -116,7 +116,7 @@ impl Work {
             1 => Some(chance.within(2_000..=900_000) as u32),
             _ => None,
         };
-        let token: &str = *chance.pick(&TOKENS);
+        let token = *chance.pick(&TOKENS);
         let place = place(order, &wanted, token, city, within_ms);
         self.command(piece, at_ms, place.clone());
         if chance.one_in(8) {
