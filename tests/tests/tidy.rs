@@ -127,6 +127,7 @@ fn dependencies_point_inwards() {
         ("shared/contracts", &["core"]),
         ("shared/runtime", &["core"]),
         ("shared/check", &["core"]),
+        ("shared/sim", &["core", "runtime"]),
         ("shared/adapters", &["core", "contracts", "runtime", "payment", "shipping"]),
         ("services/order", &["core", "contracts"]),
         ("services/inventory", &["core", "contracts"]),
@@ -168,5 +169,18 @@ fn the_pure_part_stays_pure() {
     for path in pure.iter().chain(&services) {
         let text = fs::read_to_string(root().join(path)).unwrap();
         assert!(text.contains("#![no_std]"), "{path} could read a clock: keep #![no_std]");
+    }
+}
+
+#[test]
+fn no_planted_bug_ships() {
+    for manifest in files("Cargo.toml") {
+        let planted = manifest.text.lines().find(|line| line.starts_with("bug"));
+        assert_eq!(planted, None, "{}: a bug is planted in a port of the simulator", manifest.path);
+    }
+    for source in shipped() {
+        let hunts = source.path.starts_with("shared/sim/") || source.path.contains("/simulate");
+        let plants = source.text.contains("Bug::") && !hunts;
+        assert!(!plants, "{} knows of planted bugs", source.path);
     }
 }

@@ -3,7 +3,7 @@ mod help;
 mod parked;
 
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, describe, history, replay, settings, up};
+use crate::{audit, bench, check, demo, describe, history, replay, settings, simulate, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -40,6 +40,9 @@ enum Verb {
     /// Explore every order of events with the shipped services
     #[command(after_help = help::CHECK)]
     Check(Check),
+    /// Run the shipped services for virtual hours while everything fails, and audit them
+    #[command(after_help = help::SIMULATE)]
+    Simulate(Simulate),
     /// Look at, try again or give up messages that nobody could use
     Parked(parked::Parked),
     /// Print who takes part and what goes between them, offline
@@ -109,6 +112,14 @@ struct Check {
     form: Form,
     #[command(flatten, next_help_heading = "What --replay plays it on")]
     flags: Flags,
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    #[command(flatten)]
+    options: simulate::Options,
+    #[command(flatten)]
+    form: Form,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +211,9 @@ pub fn run(cli: Cli) -> ExitCode {
             let progress: fn(&check::Told) = |told| note(told);
             let options = check::Options { long, scope, once: false, schedules, progress };
             entry::exit(check::print(&options, form.output))
+        }
+        Verb::Simulate(Simulate { options, form }) => {
+            entry::exit(simulate::print(&options, form.output))
         }
         Verb::Parked(verb) => parked::run(verb),
         Verb::Describe(Describe { mermaid, form }) => entry::exit(describe::print(match mermaid {

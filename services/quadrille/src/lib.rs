@@ -13,5 +13,6 @@ pub mod picture;
 pub mod replay;
 pub mod screen;
 pub mod settings;
+pub mod simulate;
 pub mod timeline;
 pub mod up;

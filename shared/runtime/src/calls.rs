@@ -80,9 +80,9 @@ impl<S: Service> Calls<S> {
         for request in requests {
             let slot =
                 self.slots.clone().try_acquire_owned().expect("there was room, and one loop");
-            let (caller, store, answers) =
-                (caller.clone(), self.store.clone(), self.answers.clone());
-            let now_ms = self.clock.now_ms();
+            let (caller, store, clock, answers) =
+                (caller.clone(), self.store.clone(), self.clock.clone(), self.answers.clone());
+            let now_ms = clock.now_ms();
             // Detached: if it is lost, the lease ends and it is called again, with the same key.
             tokio::spawn(async move {
                 match call(&*caller, &request, now_ms).await {
@@ -90,7 +90,7 @@ impl<S: Service> Calls<S> {
                         // A closed channel means that the service stops: somebody will ask again.
                         let _ = answers.send(input(&request, answer, now_ms)).await;
                     }
-                    Err(error) => give_back(&*store, &request, &error).await,
+                    Err(error) => give_back(&*store, &*clock, &request, &error).await,
                 }
                 drop(slot);
             });
@@ -126,12 +126,12 @@ async fn call<S: Service>(
     })
 }
 
-async fn give_back(store: &dyn Store, request: &RequestRow, error: &CallError) {
+async fn give_back(store: &dyn Store, clock: &dyn Clock, request: &RequestRow, error: &CallError) {
     let pause = match error {
         CallError::Later { after: Some(after), .. } => *after,
         CallError::Misconfigured { .. } => MISCONFIGURED_PAUSE,
         CallError::Unknown { .. } | CallError::Later { .. } => {
-            Backoff::request(request.attempts).next_pause()
+            Backoff::request(request.attempts).next_pause(clock)
         }
     };
     let (entity, attempts) = (&request.entity, request.attempts);

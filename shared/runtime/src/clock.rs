@@ -1,16 +1,21 @@
-//! The one place that reads the clock, and the one that sleeps.
+//! The one place that reads the clock, sleeps and throws dice.
 use async_trait::async_trait;
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use uuid::Uuid;
 
-/// Time, as far as the runtime needs it.
+/// Time and chance, as far as the runtime needs them.
 #[async_trait]
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> i64;
     async fn sleep(&self, for_: Duration);
+    /// A number by chance, for pauses that should differ; nothing that lasts may depend on it.
+    fn chance(&self) -> u64 {
+        Uuid::new_v4().as_u64_pair().0
+    }
 }
 
 /// The machine's clock.

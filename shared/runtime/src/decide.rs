@@ -29,6 +29,13 @@ pub(crate) struct Input<S: Service> {
     pub(crate) raw: Option<Raw>,
 }
 
+impl<S: Service> Input<S> {
+    /// The inbox row that its commit writes.
+    pub(crate) fn consumed(&self) -> InboxRow {
+        InboxRow { id: self.inbox_id, hash: self.hash }
+    }
+}
+
 /// Where a message came from, and so what else its commit must settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -173,7 +180,12 @@ impl<S: Service> Batch<S> {
         input: &Input<S>,
         transaction: &mut dyn Transaction,
     ) -> Result<(), StoreError> {
-        match self.seen.get(&input.inbox_id) {
+        // What waited was consumed when it came: its inbox row says so, and nothing against it.
+        let seen = match input.source {
+            Source::Expired => None,
+            _ => self.seen.get(&input.inbox_id),
+        };
+        match seen {
             Some(hash) if *hash == input.hash => self.note(input, Outcome::Duplicate),
             Some(_) => {
                 let why = "a message with this id and another body was consumed before".to_owned();
@@ -227,7 +239,7 @@ impl<S: Service> Batch<S> {
             Source::Expired => return, // its inbox row was written when it was deferred
         }
         self.seen.insert(input.inbox_id, input.hash);
-        self.changes.inbox.push(InboxRow { id: input.inbox_id, hash: input.hash });
+        self.changes.inbox.push(input.consumed());
     }
 
     fn react(&mut self, input: &Input<S>) -> (Result<Verdict, String>, Effects<S>) {
@@ -280,7 +292,9 @@ impl<S: Service> Batch<S> {
         let exchange = intake::exchange(input.typed.descriptor());
         let refusal = Refusal::new(reason, detail);
         let raw = input.raw.as_ref();
-        self.changes.parked.push(park::row(self.now_ms, &input.message, raw, exchange, refusal));
+        let id = park::id::<S>(&input.consumed());
+        let row = park::row(id, self.now_ms, &input.message, raw, exchange, refusal);
+        self.changes.parked.push(row);
         self.note(input, Outcome::Parked(reason));
     }
 

@@ -1,5 +1,4 @@
 //! Is a service well? What it says of itself, for readiness probes and people.
-use crate::clock::{Clock, SystemClock};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -35,11 +34,12 @@ impl Health {
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Relaxed);
     }
-    pub(crate) fn store(&self, works: bool) {
-        self.store_failed.store(!works, Relaxed);
-        if works {
-            self.last_unit_ms.store(SystemClock.now_ms(), Relaxed);
-        }
+    pub(crate) fn store_failed(&self) {
+        self.store_failed.store(true, Relaxed);
+    }
+    pub(crate) fn unit_done(&self, now_ms: i64) {
+        self.store_failed.store(false, Relaxed);
+        self.last_unit_ms.store(now_ms, Relaxed);
     }
     pub(crate) fn outbox_age_ms(&self, age: u64) {
         self.outbox_age_ms.store(age, Relaxed);

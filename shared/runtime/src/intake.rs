@@ -143,7 +143,7 @@ pub(crate) fn read<S: Service>(
     let events = wire::decode(raw, now_ms).into_iter();
     let read = events.map(|event| match event {
         Ok(message) => input(raw, message, now_ms),
-        Err(refused) => Err(unreadable(refused.refusal, None, refused.raw, now_ms)),
+        Err(refused) => Err(unreadable::<S>(refused.refusal, None, refused.raw, now_ms)),
     });
     read.collect()
 }
@@ -162,8 +162,7 @@ fn input<S: Service>(raw: &Raw, message: Message, now_ms: i64) -> Result<Input<S
         Err(refusal) => {
             let inbox = InboxRow { id: message.id, hash: hash(&message) };
             let alone = wire::alone(raw, &message);
-            let unreadable = unreadable(refusal, Some(message.name), alone, now_ms);
-            Err(Unreadable { inbox, ..unreadable })
+            Err(unreadable::<S>(refusal, Some(message.name), alone, now_ms).consumed_as::<S>(inbox))
         }
     }
 }
@@ -207,7 +206,8 @@ fn own<S: Service>(message: Message, source: Source, now_ms: i64) -> Result<Inpu
             let reason = refusal.reason;
             let listed = S::Consumes::LIST.iter().find(|d| d.name == message.name);
             let exchange = listed.and_then(exchange);
-            let row = Box::new(park::row(now_ms, &message, None, exchange, refusal));
+            let id = park::id::<S>(&inbox);
+            let row = Box::new(park::row(id, now_ms, &message, None, exchange, refusal));
             Err(Unreadable { inbox, reason, row, redriven: None })
         }
     }
@@ -221,8 +221,8 @@ fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, 
             Ok(Input { inbox_id: parked.id, source: Source::Redriven(parked.id), ..input })
         }
         Err(unreadable) => {
-            let inbox = InboxRow { id: parked.id, ..unreadable.inbox };
-            Err(Unreadable { inbox, redriven: Some(parked.id), ..unreadable })
+            let inbox = InboxRow { id: parked.id, hash: unreadable.inbox.hash };
+            Err(Unreadable { redriven: Some(parked.id), ..unreadable.consumed_as::<S>(inbox) })
         }
     });
     again.collect()
@@ -243,11 +243,25 @@ fn authority<S: Service>(raw: &Raw, message: &Message) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::WrongPublisher, why))
 }
 
-fn unreadable(refusal: Refusal, name: Option<String>, raw: Raw, now_ms: i64) -> Unreadable {
+fn unreadable<S: Service>(
+    refusal: Refusal,
+    name: Option<String>,
+    raw: Raw,
+    now_ms: i64,
+) -> Unreadable {
     let inbox = InboxRow { id: Uuid::new_v5(&Uuid::NAMESPACE_OID, &fingerprint(&raw)), hash: 0 };
     let reason = refusal.reason;
-    let row = Box::new(park::unreadable(now_ms, name, raw, refusal));
+    let row = Box::new(park::unreadable(park::id::<S>(&inbox), now_ms, name, raw, refusal));
     Unreadable { inbox, reason, row, redriven: None }
+}
+
+impl Unreadable {
+    /// The same, known under this id and hash.
+    fn consumed_as<S: Service>(mut self, inbox: InboxRow) -> Self {
+        self.row.id = park::id::<S>(&inbox);
+        self.inbox = inbox;
+        self
+    }
 }
 
 /// So that an unreadable message that is delivered twice is parked once.

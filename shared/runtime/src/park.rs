@@ -1,9 +1,11 @@
 //! Keeping what nobody could use: whole, with the reason, until a person decides.
 use crate::admit::Refusal;
 use crate::broker::Outgoing;
+use crate::ids;
 use crate::message::{Message, Raw};
-use crate::store::ParkedRow;
+use crate::store::{InboxRow, ParkedRow};
 use crate::wire;
+use quadrille_core::Service;
 use uuid::Uuid;
 
 /// Status of a parked message that nobody has looked at yet.
@@ -15,9 +17,16 @@ pub const REDRIVEN: &str = "redriven";
 /// Status of one that an operator gave up.
 pub const DROPPED: &str = "dropped";
 
+/// The id of what a service parks when it has consumed this: it follows from the cause, so a unit of
+/// work that runs twice parks once. What is tried again is consumed anew, and so has another.
+pub(crate) fn id<S: Service>(consumed: &InboxRow) -> Uuid {
+    ids::derived(consumed.id, &format!("{}/parked/{}", S::NAME, consumed.hash))
+}
+
 /// The row for a message that was read, and could not be used. One that never came over a broker is
 /// written as if it had come from `exchange`, so that it can be tried again like any other.
 pub(crate) fn row(
+    id: Uuid,
     at_ms: i64,
     message: &Message,
     raw: Option<&Raw>,
@@ -32,18 +41,19 @@ pub(crate) fn row(
             messages: vec![message.clone()],
         })
     });
-    unreadable(at_ms, Some(message.name.clone()), raw, refusal)
+    unreadable(id, at_ms, Some(message.name.clone()), raw, refusal)
 }
 
 /// The row for a message that could not even be read.
 pub(crate) fn unreadable(
+    id: Uuid,
     at_ms: i64,
     name: Option<String>,
     raw: Raw,
     refusal: Refusal,
 ) -> ParkedRow {
     ParkedRow {
-        id: Uuid::now_v7(),
+        id,
         at_ms,
         reason: refusal.reason.as_str().to_owned(),
         pointer: refusal.pointer,
@@ -78,8 +88,15 @@ mod tests {
         let messages = (1..4).map(message).collect();
         let (exchange, routing_key) = ("quadrille.order".to_owned(), "order.placed.v1".to_owned());
         let bundle = wire::encode(&Outgoing { exchange, routing_key, messages });
-        let parked =
-            row(0, &message(2), Some(&bundle), None, Refusal::new(Reason::Rejected, "why")).raw;
+        let parked = row(
+            Uuid::nil(),
+            0,
+            &message(2),
+            Some(&bundle),
+            None,
+            Refusal::new(Reason::Rejected, "why"),
+        )
+        .raw;
         assert_eq!(parked.exchange, "quadrille.order", "or it would not be believed again");
         let again = wire::decode(&parked, 0);
         assert_eq!(again, [Ok(message(2))]);

@@ -13,12 +13,13 @@ use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::park;
 use crate::retry::Backoff;
-use crate::store::{InboxRow, ParkedRow, Store, StoreError, Wanted};
+use crate::store::{ParkedRow, Store, StoreError, Wanted};
 use quadrille_core::{Messages, Service};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -250,8 +251,9 @@ impl<S: Service> Processor<S> {
         let refusal = Refusal::new(reason, why);
         let exchange = intake::exchange(input.typed.descriptor());
         let now_ms = self.clock.now_ms();
-        let row = park::row(now_ms, &input.message, input.raw.as_ref(), exchange, refusal);
-        let inbox = InboxRow { id: input.inbox_id, hash: input.hash };
+        let (inbox, raw) = (input.consumed(), input.raw.as_ref());
+        let id = park::id::<S>(&inbox);
+        let row = park::row(id, now_ms, &input.message, raw, exchange, refusal);
         Unreadable { inbox, reason, row: Box::new(row), redriven: input.source.redriven() }
     }
 
@@ -273,7 +275,7 @@ impl<S: Service> Processor<S> {
             self.flush_by = None;
             match self.commit(&work, &confirmed).await {
                 Ok(()) => {
-                    self.health.store(true);
+                    self.health.unit_done(self.clock.now_ms());
                     return Ok(());
                 }
                 Err(error) => {
@@ -357,7 +359,7 @@ impl<S: Service> Processor<S> {
         {
             return Err(error);
         }
-        self.health.store(false);
+        self.health.store_failed();
         if backoff.tries() == 0 {
             tracing::warn!(service = S::NAME, %error, "the store does not answer; will try until it does");
         }

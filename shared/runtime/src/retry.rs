@@ -1,7 +1,6 @@
 //! The one retry: pauses that grow, with jitter, for as long as it takes.
 use crate::clock::Clock;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Pauses between tries: each twice as long as the one before, between half and all of it by chance.
 #[derive(Clone, Copy, Debug)]
@@ -31,17 +30,17 @@ impl Backoff {
     }
 
     /// How long to wait before the next try.
-    pub fn next_pause(&mut self) -> Duration {
+    pub fn next_pause(&mut self, clock: &dyn Clock) -> Duration {
         let doubled = self.first_ms.saturating_mul(1_u64 << self.tries.min(20));
         self.tries = self.tries.saturating_add(1);
         let whole = doubled.min(self.most_ms);
         // Half of it by chance, so that replicas do not come back all at once.
-        let chance = (Uuid::new_v4().as_u128() % 1_024) as u64;
+        let chance = clock.chance() % 1_024;
         Duration::from_millis(whole / 2 + whole * chance / 2_048)
     }
 
     pub async fn pause(&mut self, clock: &dyn Clock) {
-        let pause = self.next_pause();
+        let pause = self.next_pause(clock);
         clock.sleep(pause).await;
     }
 }

@@ -32,13 +32,14 @@ fn a_description_for_programs_names_every_queue() {
 /// The reference of all verbs.
 const COMMANDS: &str = include_str!("../../../docs/reference/commands.md");
 
-const VERBS: [&[&str]; 12] = [
+const VERBS: [&[&str]; 13] = [
     &["describe"],
     &["demo"],
     &["up"],
     &["history"],
     &["audit"],
     &["check"],
+    &["simulate"],
     &["parked"],
     &["parked", "list"],
     &["parked", "show"],
@@ -70,6 +71,7 @@ fn a_wrong_call_says_what_to_write_instead() {
         (&["audit", "--data", "/nowhere/at/all"], 69, "there is no folder /nowhere/at/all"),
         (&["history", "seven"], 64, "an order's id is a UUID, such as 0190a5c3"),
         (&["check", "--scope", "99"], 64, "pass one of 1, 2, 2b"),
+        (&["simulate", "--faults", "rain"], 64, "say all, none, or some of duplicate"),
         (&["parked", "drop", "--data", "."], 64, "or say --all"),
         (&["parked", "list", "--reason", "x"], 64, "one of oversize, malformed_headers"),
         (&["minuet"], 64, "unrecognized subcommand"),

@@ -78,6 +78,21 @@ Examples:
 Exit codes: 0 no fault, 1 a fault (with the shortest way to it, or it happens
 in the replay too), 64 no such scope or file, 69 no broker or store.";
 
+pub(super) const SIMULATE: &str = "\
+The services' own loop on a model of broker, store, clock, payment provider and
+carrier, which fail by seed: the same seed is the same run. Faults strike in the
+first two thirds of each run; then everything heals, every order must end, and
+the audit must find nothing. A failure prints how to play it again, and is made
+smaller. Progress goes to standard error.
+
+Examples:
+  quadrille simulate --seeds 0..1000
+  quadrille simulate --seeds 7..8 --faults crash,commit-unknown --tell
+  quadrille simulate --seeds 0..500 --bug all -o json
+
+Exit codes: 0 nothing was found, 1 something was, or a planted bug was not;
+64 wrong flag.";
+
 pub(super) const LIST: &str = "\
 A message is parked whole when nobody could use it: the reason is a stable
 word, the detail names the field as a JSON pointer.

@@ -28,7 +28,8 @@ impl<S: Service> Batch<S> {
     ) -> Result<(), Refusal> {
         let key = input.typed.key();
         let primary = key.to_string();
-        let traceparent = Some(trace::child_of(input.message.traceparent.as_deref()));
+        let step = derived_id::<S>(input.message.id, "step", 0);
+        let traceparent = Some(trace::child_of(input.message.traceparent.as_deref(), step));
         let published = self.published(input, &effects.published, traceparent.as_deref());
         published.iter().try_for_each(wire::check)?;
         self.unit.keep(&effects);

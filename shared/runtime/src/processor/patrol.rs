@@ -4,7 +4,8 @@ use crate::intake;
 use crate::retry::Backoff;
 use crate::store::StoreError;
 use quadrille_core::Service;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often rows are looked through for work whose process died: timers, requests, unpublished events.
 const PATROL: Duration = Duration::from_secs(1);
