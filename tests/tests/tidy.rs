@@ -127,6 +127,7 @@ fn dependencies_point_inwards() {
         ("shared/contracts", &["core"]),
         ("shared/runtime", &["core"]),
         ("shared/check", &["core"]),
+        ("shared/proxy", &[]),
         ("shared/adapters", &["core", "contracts", "runtime", "payment", "shipping"]),
         ("services/order", &["core", "contracts"]),
         ("services/inventory", &["core", "contracts"]),
@@ -168,5 +169,29 @@ fn the_pure_part_stays_pure() {
     for path in pure.iter().chain(&services) {
         let text = fs::read_to_string(root().join(path)).unwrap();
         assert!(text.contains("#![no_std]"), "{path} could read a clock: keep #![no_std]");
+    }
+}
+
+#[test]
+fn no_program_that_ships_ends_where_a_test_tells_it_to() {
+    let feature = "fault-points";
+    for manifest in files("Cargo.toml") {
+        for line in manifest.text.lines().filter(|line| line.contains(feature)) {
+            let named = [
+                "fault-points = [\"dep:rustix\"]",
+                "fault-points = [\"quadrille-runtime/fault-points\"]",
+                "required-features = [\"fault-points\"]",
+            ];
+            assert!(named.contains(&line), "{}: {line}: only tests ask for it", manifest.path);
+        }
+    }
+    // The ports are wrapped in two places, and nothing else knows of it.
+    let knows = ["runtime/src/lib.rs", "runtime/src/config.rs", "runtime/src/platform.rs"];
+    let knows = [&knows[..], &["runtime/src/fault_points.rs", "quadrille/src/faulty.rs"]].concat();
+    nowhere(feature, &knows, "faults enter through ports");
+    nowhere("fault_points", &knows, "faults enter through ports");
+    for source in shipped().iter().filter(|s| s.path.ends_with("runtime/src/lib.rs")) {
+        let module = "#[cfg(feature = \"fault-points\")]\npub mod fault_points;";
+        assert!(source.text.contains(module), "{}: it is compiled in", source.path);
     }
 }

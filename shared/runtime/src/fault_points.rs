@@ -1,0 +1,446 @@
+//! Faults at the ports: a process that ends where it is told to. Compiled in by the feature
+//! `fault-points` alone, which only tests ask for.
+//!
+//! Broker, store and adapter are wrapped; the loop knows nothing of it. What no port can see, such
+//! as half a frame on the wire, is done by a proxy.
+use crate::adapter::{Call, CallError, Caller};
+use crate::broker::{Broker, BrokerError, Confirmed, Consumer, Delivery, Outgoing, Topology};
+use crate::store::{
+    Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter,
+    ParkedRow, RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
+};
+use async_trait::async_trait;
+use quadrille_core::Service;
+use rustix::process::{Signal, getpid, kill_process};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Where a process may end, in the order of a message's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The store is being opened and its schema made; the number is in milliseconds.
+    Opening,
+    /// Deliveries came, nothing is begun.
+    Delivered,
+    /// The entities are loaded (and locked, where the store locks), nothing is decided.
+    Loaded,
+    /// The commit is asked for and not answered.
+    Writing,
+    /// The commit is done, and nobody has heard of it.
+    Committed,
+    /// A commit with requests to the outside world is done, and none of them is called.
+    Requested,
+    /// The outside world has done what it was asked, and its answer is not heard.
+    Called,
+    /// The answer is there, and not committed.
+    Answered,
+    /// Half of a batch is with the broker, the other half was not sent.
+    HalfPublished,
+    /// A batch is sent and not confirmed.
+    Publishing,
+    /// It is confirmed, and nobody has heard of it.
+    Confirmed,
+    /// The commit that notes what is confirmed is asked for and not answered.
+    Marking,
+    /// It is done.
+    Marked,
+    /// All is done but the acknowledgement.
+    Acknowledging,
+    /// The acknowledgement is on its way to the socket.
+    AckWritten,
+    /// It is written.
+    Acknowledged,
+    /// A sweep has claimed what nobody saw confirmed, and published nothing of it.
+    Swept,
+    /// Timers that are due were claimed, and nothing is decided.
+    TimerDue,
+    /// A timer's effect is committed, and its events are not published.
+    TimerFired,
+}
+
+/// All points, with the words that name them.
+pub const POINTS: [(&str, Point); 19] = [
+    ("opening", Point::Opening),
+    ("delivered", Point::Delivered),
+    ("loaded", Point::Loaded),
+    ("writing", Point::Writing),
+    ("committed", Point::Committed),
+    ("requested", Point::Requested),
+    ("called", Point::Called),
+    ("answered", Point::Answered),
+    ("half_published", Point::HalfPublished),
+    ("publishing", Point::Publishing),
+    ("confirmed", Point::Confirmed),
+    ("marking", Point::Marking),
+    ("marked", Point::Marked),
+    ("acknowledging", Point::Acknowledging),
+    ("ack_written", Point::AckWritten),
+    ("acknowledged", Point::Acknowledged),
+    ("swept", Point::Swept),
+    ("timer_due", Point::TimerDue),
+    ("timer_fired", Point::TimerFired),
+];
+
+/// What happens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// SIGKILL: nothing of ours runs any more.
+    Kill,
+    /// SIGSTOP: connections stay open, until somebody sends SIGCONT.
+    Stop,
+    /// The exit code of a bug; buffers are flushed, nothing is finished.
+    Exit,
+}
+
+/// What a process was told; nothing, if it was told nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Option<Arc<Fault>>);
+
+#[derive(Debug)]
+struct Fault {
+    point: Point,
+    nth: u64,
+    reached: AtomicU64,
+    act: Act,
+}
+
+impl Faults {
+    /// Reads `POINT:N:ACT`: the act at the n-th time that the point is reached.
+    ///
+    /// # Errors
+    /// Says what to write instead.
+    pub fn read(text: Option<&str>) -> Result<Self, String> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        let words: Vec<&str> = text.split(':').collect();
+        let fault = match words[..] {
+            [point, nth, act] => fault(point, nth, act),
+            _ => None,
+        };
+        let known: Vec<_> = POINTS.iter().map(|(word, _)| *word).collect();
+        let remedy = || {
+            let known = known.join(", ");
+            format!("must be POINT:N:ACT with kill, stop or exit, and one of {known}, not {text:?}")
+        };
+        fault.map(|fault| Self(Some(Arc::new(fault)))).ok_or_else(remedy)
+    }
+
+    /// True if this is where and when it happens.
+    fn here(&self, point: Point) -> bool {
+        let Some(fault) = self.0.as_ref().filter(|fault| fault.point == point) else {
+            return false;
+        };
+        fault.reached.fetch_add(1, Ordering::SeqCst) + 1 == fault.nth
+    }
+
+    fn reach(&self, point: Point) {
+        if self.here(point) {
+            self.act();
+        }
+    }
+
+    /// Lets some work begin, and does not wait for its end.
+    async fn during<T>(&self, point: Point, work: impl Future<Output = T>) -> T {
+        if !self.here(point) {
+            return work.await;
+        }
+        let mut work = pin!(work);
+        // None to two milliseconds, so that it is met at different depths.
+        let moment = self.0.as_ref().map_or(0, |fault| fault.nth % 3);
+        if let Ok(done) = tokio::time::timeout(Duration::from_millis(moment), &mut work).await {
+            self.act();
+            return done;
+        }
+        self.act();
+        work.await
+    }
+
+    /// Comes back only from `stop`.
+    fn act(&self) {
+        match self.0.as_ref().map(|fault| fault.act) {
+            Some(Act::Kill) => {
+                kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+                loop {
+                    std::thread::park();
+                }
+            }
+            Some(Act::Stop) => {
+                kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+            }
+            Some(Act::Exit) => std::process::exit(i32::from(crate::entry::BUG)),
+            None => {}
+        }
+    }
+
+    /// To be called when a store is about to be opened.
+    pub(crate) fn opening(&self) {
+        let Some(fault) = self.0.as_ref().filter(|fault| fault.point == Point::Opening) else {
+            return;
+        };
+        let (faults, wait) = (self.clone(), Duration::from_millis(fault.nth));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            faults.act();
+        });
+    }
+
+    pub(crate) fn broker(&self, inner: Arc<dyn Broker>) -> Arc<dyn Broker> {
+        Arc::new(FaultyBroker { inner, faults: self.clone() })
+    }
+
+    pub(crate) fn store(&self, inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(FaultyStore { inner, faults: self.clone() })
+    }
+
+    pub(crate) fn caller<S: Service>(
+        &self,
+        inner: Option<Arc<dyn Caller<S>>>,
+    ) -> Option<Arc<dyn Caller<S>>> {
+        let faults = self.clone();
+        inner.map(|inner| Arc::new(FaultyCaller { inner, faults }) as Arc<dyn Caller<S>>)
+    }
+}
+
+fn fault(point: &str, nth: &str, act: &str) -> Option<Fault> {
+    let (_, point) = POINTS.iter().find(|(word, _)| *word == point)?;
+    let act = match act {
+        "kill" => Act::Kill,
+        "stop" => Act::Stop,
+        "exit" => Act::Exit,
+        _ => return None,
+    };
+    let nth = nth.parse().ok().filter(|nth| *nth > 0)?;
+    Some(Fault { point: *point, nth, reached: AtomicU64::new(0), act })
+}
+
+struct FaultyCaller<S: Service> {
+    inner: Arc<dyn Caller<S>>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl<S: Service> Caller<S> for FaultyCaller<S> {
+    async fn call(&self, request: S::Requests, call: &Call) -> Result<S::Consumes, CallError> {
+        let answer = self.inner.call(request, call).await;
+        self.faults.reach(Point::Called);
+        answer
+    }
+}
+
+struct FaultyBroker {
+    inner: Arc<dyn Broker>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Broker for FaultyBroker {
+    async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+        self.inner.declare(topology).await
+    }
+
+    async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        let inner = self.inner.consume(queue, prefetch).await?;
+        Ok(Box::new(FaultyConsumer { inner, faults: self.faults.clone() }))
+    }
+
+    async fn publish(&self, batch: &[Outgoing]) -> Result<Confirmed, BrokerError> {
+        if self.faults.here(Point::HalfPublished) {
+            let _ = self.inner.publish(&batch[..batch.len() / 2]).await;
+            self.faults.act();
+        }
+        let confirmed = self.faults.during(Point::Publishing, self.inner.publish(batch)).await;
+        if confirmed.is_ok() {
+            self.faults.reach(Point::Confirmed);
+        }
+        confirmed
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, BrokerError> {
+        self.inner.depth(queue).await
+    }
+
+    fn blocked(&self) -> bool {
+        self.inner.blocked()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+struct FaultyConsumer {
+    inner: Box<dyn Consumer>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Consumer for FaultyConsumer {
+    async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let deliveries = self.inner.receive(max).await?;
+        self.faults.reach(Point::Delivered);
+        Ok(deliveries)
+    }
+
+    async fn ack(&mut self, through: u64) -> Result<(), BrokerError> {
+        self.faults.reach(Point::Acknowledging);
+        let acked = self.faults.during(Point::AckWritten, self.inner.ack(through)).await;
+        self.faults.reach(Point::Acknowledged);
+        acked
+    }
+
+    async fn close(self: Box<Self>) {
+        self.inner.close().await;
+    }
+}
+
+struct FaultyUnit {
+    inner: Box<dyn Transaction>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Transaction for FaultyUnit {
+    async fn load(&mut self, wanted: &Wanted) -> Result<Loaded, StoreError> {
+        let loaded = self.inner.load(wanted).await;
+        self.faults.reach(Point::Loaded);
+        loaded
+    }
+
+    async fn commit(self: Box<Self>, changes: Changes) -> Result<Committed, StoreError> {
+        let Self { inner, faults } = *self;
+        let after = [
+            (Point::Committed, !changes.journal.is_empty()),
+            (Point::TimerFired, !changes.fired_timers.is_empty()),
+            (Point::Requested, !changes.requests.is_empty()),
+            (Point::Marked, !changes.confirmed.is_empty()),
+        ];
+        if !changes.answered_requests.is_empty() {
+            faults.reach(Point::Answered);
+        }
+        let (steps, marks) = (!changes.journal.is_empty(), !changes.confirmed.is_empty());
+        let work = inner.commit(changes);
+        let committed = match (steps, marks) {
+            (true, true) => {
+                faults.during(Point::Writing, faults.during(Point::Marking, work)).await
+            }
+            (true, false) => faults.during(Point::Writing, work).await,
+            (false, true) => faults.during(Point::Marking, work).await,
+            (false, false) => work.await,
+        };
+        if committed.is_ok() {
+            let reached = after.into_iter().filter(|(_, reached)| *reached);
+            reached.for_each(|(point, _)| faults.reach(point));
+        }
+        committed
+    }
+}
+
+struct FaultyStore {
+    inner: Arc<dyn Store>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let inner = self.inner.begin().await?;
+        Ok(Box::new(FaultyUnit { inner, faults: self.faults.clone() }))
+    }
+    async fn due(&self, limit: u32, lease_ms: i64) -> Result<Vec<Due>, StoreError> {
+        let due = self.inner.due(limit, lease_ms).await?;
+        if due.iter().any(|due| matches!(due, Due::Timer(_))) {
+            self.faults.reach(Point::TimerDue);
+        }
+        Ok(due)
+    }
+    async fn next_due_in_ms(&self) -> Result<Option<i64>, StoreError> {
+        self.inner.next_due_in_ms().await
+    }
+    async fn claim_requests(
+        &self,
+        limit: u32,
+        lease_ms: i64,
+    ) -> Result<Vec<RequestRow>, StoreError> {
+        self.inner.claim_requests(limit, lease_ms).await
+    }
+    async fn release_request(&self, id: Uuid, after_ms: i64) -> Result<(), StoreError> {
+        self.inner.release_request(id, after_ms).await
+    }
+    async fn unconfirmed(&self, age_ms: i64, limit: u32) -> Result<Vec<Unconfirmed>, StoreError> {
+        let found = self.inner.unconfirmed(age_ms, limit).await?;
+        if !found.is_empty() {
+            self.faults.reach(Point::Swept);
+        }
+        Ok(found)
+    }
+    async fn count_attempts(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
+        self.inner.count_attempts(ids).await
+    }
+    async fn history(&self, entities: &[String]) -> Result<Vec<JournalRow>, StoreError> {
+        self.inner.history(entities).await
+    }
+    async fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+        self.inner.journal(after, limit).await
+    }
+    async fn entities(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<EntityRow>, StoreError> {
+        self.inner.entities(prefix, after, limit).await
+    }
+    async fn overdue(&self, limit: u32) -> Result<Vec<EntityRow>, StoreError> {
+        self.inner.overdue(limit).await
+    }
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError> {
+        self.inner.parked(filter).await
+    }
+    async fn decide_parked(
+        &self,
+        ids: &[Uuid],
+        status: &str,
+        by: &str,
+        why: &str,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        self.inner.decide_parked(ids, status, by, why).await
+    }
+    async fn decisions(&self, parked: Uuid) -> Result<Vec<Decision>, StoreError> {
+        self.inner.decisions(parked).await
+    }
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.inner.census().await
+    }
+    async fn purge(&self, older_than_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.inner.purge(older_than_ms, limit).await
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_at_the_nth_time_and_only_there() {
+        let faults = Faults::read(Some("committed:2:kill")).unwrap();
+        assert!(!faults.here(Point::Loaded));
+        let here = [(); 3].map(|()| faults.here(Point::Committed));
+        assert_eq!(here, [false, true, false]);
+        assert!(!Faults::read(None).unwrap().here(Point::Committed));
+    }
+
+    #[test]
+    fn what_cannot_be_a_fault_is_refused_with_all_points() {
+        for text in ["", "committed", "committed:0:kill", "later:1:kill", "committed:1:die"] {
+            let error = Faults::read(Some(text)).unwrap_err();
+            assert!(error.contains("half_published") && error.contains("kill"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Three nodes of RabbitMQ on loopback, one of which can be parted from the others.
+
+use anyhow::{Context, Result};
+
+use super::rabbitmq::RabbitMq;
+
+/// The least with a majority when one is missing.
+const NODES: usize = 3;
+
+/// A cluster of one test. It pauses whoever is in the minority.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<RabbitMq>,
+}
+
+impl Cluster {
+    /// Starts the nodes one after the other and joins them; about half a minute.
+    pub fn start() -> Result<Cluster> {
+        let first = RabbitMq::start()?;
+        let mut nodes = vec![first];
+        while nodes.len() < NODES {
+            let next = RabbitMq::start_beside(Some(&nodes[0]))?;
+            next.stop_app()?;
+            next.rabbitmqctl(&["join_cluster", &nodes[0].node_name()])?;
+            next.start_app()?;
+            nodes.push(next);
+        }
+        Ok(Cluster { nodes })
+    }
+
+    /// All nodes, of which the first makes virtual hosts.
+    pub fn nodes(&self) -> &[RabbitMq] {
+        &self.nodes
+    }
+
+    /// The node that leads a quorum queue.
+    pub fn leader(&self, vhost: &str, queue: &str) -> Result<usize> {
+        let asked = ["list_queues", "-p", vhost, "--no-table-headers", "name", "leader"];
+        let told = self.nodes.iter().find_map(|node| node.rabbitmqctl(&asked).ok());
+        let told = told.context("no node answers")?;
+        let line = told.lines().find(|line| line.split('\t').next() == Some(queue));
+        let leader = line.and_then(|line| line.split('\t').nth(1)).context("no such queue")?;
+        let found = self.nodes.iter().position(|node| node.node_name() == leader);
+        found.with_context(|| format!("{leader} is none of ours"))
+    }
+
+    /// Parts one node from the others: they refuse each other from now on.
+    pub fn part(&self, one: usize) -> Result<()> {
+        // Whom one gives another cookie one cannot reach any more, nor be reached by.
+        self.each_pair(one, "erlang:set_cookie(N, parted), erlang:disconnect_node(N)")
+    }
+
+    /// Lets it find the others again.
+    pub fn heal(&self, one: usize) -> Result<()> {
+        self.each_pair(one, "erlang:set_cookie(N, erlang:get_cookie()), net_adm:ping(N)")
+    }
+
+    fn each_pair(&self, one: usize, expression: &str) -> Result<()> {
+        let apart = &self.nodes[one];
+        for other in self.nodes.iter().filter(|node| node.node_name() != apart.node_name()) {
+            for (at, of) in [(apart, other), (other, apart)] {
+                let told = format!("begin N = '{}', {expression} end.", of.node_name());
+                at.rabbitmqctl(&["eval", &told])?;
+            }
+        }
+        Ok(())
+    }
+}
