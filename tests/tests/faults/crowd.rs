@@ -79,9 +79,7 @@ async fn crowded() -> Result<()> {
         let sku = if n % 100 < HOT { "TEA" } else { "MUG" };
         // A tenth is decided by its deadline, which every replica wants to fire.
         let order = match n % 10 {
-            9 => {
-                OrderSpec { decide_within_ms: Some(500), ..OrderSpec::of(sku) }.token("tok_silent")
-            }
+            9 => OrderSpec { decide_within_ms: Some(500), ..OrderSpec::of(sku) }.token("tok_late"),
             _ => OrderSpec::of(sku),
         };
         stage.place(&order).await?;

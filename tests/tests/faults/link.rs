@@ -140,14 +140,15 @@ async fn half_open() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hears_nothing_until_the_deadlines_have_fired_undoes_all() {
+async fn a_party_that_hears_nothing_until_the_deadlines_have_fired_undoes_all() {
     delayed().await.unwrap();
 }
 
 async fn delayed() -> Result<()> {
     let (proxies, stage) = behind_proxies().await?;
-    for round in 0..rounds(3, 100) {
-        let deaf = SERVICES[1 + round as usize % 3];
+    for round in 0..rounds(2, 100) {
+        // Nothing is decided without these two.
+        let deaf = ["inventory", "payment"][round as usize % 2];
         let began = Instant::now();
         proxies.of(deaf).set(&["pause:server".parse()?]);
         let mut placed = Vec::new();
@@ -160,7 +161,8 @@ async fn delayed() -> Result<()> {
         proxies.set("")?;
         let outcomes = judge(&stage, &placed, began).await?;
         println!("{deaf} heard nothing for 2 s: {outcomes:?}");
-        ensure!(outcomes.get("Cancelled").is_some_and(|n| *n >= 30), "{outcomes:?}");
+        let all = 30 * (round as usize + 1);
+        ensure!(outcomes.get("Cancelled") == Some(&all), "{outcomes:?}");
     }
     finish(stage).await
 }

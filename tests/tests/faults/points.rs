@@ -71,35 +71,41 @@ async fn a_process_that_is_killed_at_any_point_loses_nothing_on_postgresql() {
 async fn killed(kind: Kind) -> Result<()> {
     let mut stage = Stage::start(kind).await?;
     stage.receive_stock("TEA", 1_000_000).await?;
+    let (began, mut all) = (Instant::now(), Vec::new());
     let times = rounds(1, 10);
     for (point, service) in POINTS.into_iter().chain(TIMERS) {
-        let began = Instant::now();
-        let mut orders = 0;
+        let mut placed = Vec::new();
         for round in 0..times {
             // The first, or some later one, when more is under way.
             let fault = format!("{point}:{}:kill", 1 + round * 5 % 7);
-            let died = die(&mut stage, service, &fault).await;
-            orders += died.with_context(|| format!("{fault} in {service}"))?;
+            let died = die(&mut stage, service, &fault, &mut placed).await;
+            died.with_context(|| format!("{fault} in {service}"))?;
         }
-        let took = began.elapsed() / times;
-        println!(
-            "{kind:?} | {point} | {service} | {times} kills | {orders} orders | {took:?} each"
-        );
+        // A request that a dead process had claimed is called when its lease ends, in 30 s: so the
+        // points are judged one by one only when there is time.
+        if times > 1 {
+            judge(&stage, &placed, began).await.with_context(|| format!("{point} in {service}"))?;
+        }
+        println!("{kind:?} | {point} | {service} | {times} kills | {} orders", placed.len());
+        all.extend(placed);
     }
+    judge(&stage, &all, began).await?;
     finish(stage).await
 }
 
-/// One kill under load; how many orders were placed.
-async fn die(stage: &mut Stage, service: &'static str, fault: &str) -> Result<u32> {
-    let (began, mut placed) = (Instant::now(), Vec::new());
+/// One kill under load, and the next life.
+async fn die(
+    stage: &mut Stage,
+    service: &'static str,
+    fault: &str,
+    placed: &mut Vec<String>,
+) -> Result<()> {
     if fault.starts_with("swept") {
         // Somebody must have died before, with something that nobody saw confirmed.
-        doomed(stage, service, "confirmed:2:kill", &mut placed).await?;
+        doomed(stage, service, "confirmed:2:kill", placed).await?;
     }
-    doomed(stage, service, fault, &mut placed).await?;
-    stage.revive_doomed(service)?;
-    judge(stage, &placed, began).await?;
-    Ok(placed.len() as u32)
+    doomed(stage, service, fault, placed).await?;
+    stage.revive_doomed(service)
 }
 
 async fn doomed(
@@ -113,11 +119,10 @@ async fn doomed(
     while !stage.is_dead(service)? {
         ensure!(Instant::now() < until, "{service} never came to {fault}");
         let order = match fault.starts_with("timer") {
-            // Nobody says whether the money is held, so the deadline decides.
-            true => OrderSpec {
-                decide_within_ms: Some(200),
-                ..OrderSpec::of("TEA").token("tok_silent")
-            },
+            // It is not said in time that the money is held, so the deadline decides.
+            true => {
+                OrderSpec { decide_within_ms: Some(200), ..OrderSpec::of("TEA").token("tok_late") }
+            }
             false => mixed(placed.len() as u32),
         };
         stage.place(&order).await?;
