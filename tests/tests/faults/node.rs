@@ -93,7 +93,7 @@ async fn frozen(held: &mut Option<Arc<RabbitMq>>) -> Result<()> {
 async fn an_alarm_of_the_broker_delays_publishes_and_loses_none() {
     let held = &mut *NODE.lock().await;
     let memory = ["set_vm_memory_high_watermark absolute 1", "set_vm_memory_high_watermark 0.9"];
-    let disk = ["set_disk_free_limit 1000TB", "set_disk_free_limit 1MB"];
+    let disk = ["set_disk_free_limit 9999GB", "set_disk_free_limit 1MB"];
     // The first longer than a confirm is waited for, so that publishes are given up and tried again.
     for ([alarm, end], seconds) in [(memory, rounds(17, 30)), (disk, 2), (disk, rounds(2, 30))] {
         alarmed(held, alarm, end, seconds).await.context(alarm).unwrap();
@@ -118,6 +118,8 @@ async fn alarmed(
     let began = Instant::now();
     let placed = load(&stage, 60).await?;
     ctl(alarm).await?;
+    let raised = ctl("eval rabbit_alarm:get_alarms().").await?;
+    ensure!(raised.contains("resource_limit"), "no alarm: {raised}");
     sleep(Duration::from_secs(seconds.into())).await;
     ctl(end).await?;
     let took = stage.probe(AFTER_FREEZE).await?;
