@@ -79,9 +79,9 @@ async fn frozen(held: &mut Option<Arc<RabbitMq>>) -> Result<()> {
     for seconds in sleeps.cycle().take(rounds(2, 100) as usize) {
         let began = Instant::now();
         let placed = load(&stage, 60).await?;
-        on(&node, |node| Ok(node.freeze())).await?;
+        node.freeze();
         sleep(Duration::from_secs(seconds)).await;
-        on(&node, |node| Ok(node.thaw())).await?;
+        node.thaw();
         let took = stage.probe(AFTER_FREEZE).await?;
         println!("frozen for {seconds} s: an order was completed after {took:?} (target 25 s)");
         judge(&stage, &placed, began).await?;
