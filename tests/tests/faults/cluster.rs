@@ -42,7 +42,8 @@ async fn struck() -> Result<()> {
     stage.receive_stock("TEA", 100_000).await?;
     for round in 0..6 {
         let began = Instant::now();
-        let leader = cluster.leader(vhost, "quadrille.inventory")?;
+        let (all, name) = (cluster.clone(), vhost.to_owned());
+        let leader = spawn_blocking(move || all.leader(&name, "quadrille.inventory")).await??;
         let one = if round % 2 == 0 { leader } else { round % 3 };
         let mut placed = load(&stage, 60).await?;
         let struck = cluster.clone();

@@ -1,8 +1,16 @@
 //! Three nodes of RabbitMQ on loopback, one of which can be parted from the others.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 
 use super::rabbitmq::RabbitMq;
+
+/// How long the nodes may take to agree on a leader.
+const ELECTION: Duration = Duration::from_secs(60);
+
+/// Between two questions.
+const POLL: Duration = Duration::from_millis(500);
 
 /// The least with a majority when one is missing.
 const NODES: usize = 3;
@@ -36,18 +44,32 @@ impl Cluster {
     /// The node that leads a quorum queue.
     pub fn leader(&self, vhost: &str, queue: &str) -> Result<usize> {
         let asked = ["list_queues", "-p", vhost, "--no-table-headers", "name", "leader"];
-        let told = self.nodes.iter().find_map(|node| node.rabbitmqctl(&asked).ok());
-        let told = told.context("no node answers")?;
-        let line = told.lines().find(|line| line.split('\t').next() == Some(queue));
-        let leader = line.and_then(|line| line.split('\t').nth(1)).context("no such queue")?;
-        let found = self.nodes.iter().position(|node| node.node_name() == leader);
-        found.with_context(|| format!("{leader} is none of ours"))
+        let until = Instant::now() + ELECTION;
+        loop {
+            // A node that was parted may know less than the others for a while.
+            let told = self.nodes.iter().filter_map(|node| node.rabbitmqctl(&asked).ok());
+            let line = format!("{queue}\t");
+            let leader =
+                told.flat_map(|told| told.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
+            let leader = leader.filter_map(|told| told.strip_prefix(&line).map(ToOwned::to_owned));
+            let mut found = leader.filter_map(|leader| {
+                self.nodes.iter().position(|node| node.node_name() == leader.trim())
+            });
+            if let Some(found) = found.next() {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < until, "nobody leads {queue} after {ELECTION:?}");
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Parts one node from the others: they refuse each other from now on.
     pub fn part(&self, one: usize) -> Result<()> {
         // Whom one gives another cookie one cannot reach any more, nor be reached by.
-        self.each_pair(one, "erlang:set_cookie(N, parted), erlang:disconnect_node(N)")
+        self.each_pair(one, "erlang:set_cookie(N, parted), erlang:disconnect_node(N)")?;
+        let sees = self.nodes[one].rabbitmqctl(&["eval", "length(nodes())."])?;
+        ensure!(sees.trim() == "0", "the node that was parted still sees {} others", sees.trim());
+        Ok(())
     }
 
     /// Lets it find the others again.
