@@ -213,25 +213,3 @@ fn fault(point: &str, nth: &str, act: &str) -> Option<Fault> {
     let nth = nth.parse().ok().filter(|nth| *nth > 0)?;
     Some(Fault { point: *point, nth, reached: AtomicU64::new(0), act })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_is_at_the_nth_time_and_only_there() {
-        let faults = Faults::read(Some("committed:2:kill")).unwrap();
-        assert!(!faults.here(Point::Loaded));
-        let here = [(); 3].map(|()| faults.here(Point::Committed));
-        assert_eq!(here, [false, true, false]);
-        assert!(!Faults::read(None).unwrap().here(Point::Committed));
-    }
-
-    #[test]
-    fn what_cannot_be_a_fault_is_refused_with_all_points() {
-        for text in ["", "committed", "committed:0:kill", "later:1:kill", "committed:1:die"] {
-            let error = Faults::read(Some(text)).unwrap_err();
-            assert!(error.contains("half_published") && error.contains("kill"), "{error}");
-        }
-    }
-}
