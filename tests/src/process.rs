@@ -28,6 +28,12 @@ pub fn target_bin(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// All our programs with faults at their ports; see `fault_points` in the runtime.
+pub fn faulty_bin() -> Result<PathBuf> {
+    let built = "cargo build -p quadrille --features fault-points --bin quadrille-faulty";
+    target_bin("quadrille-faulty").with_context(|| format!("with the tests' profile: {built}"))
+}
+
 /// True if test and programs were built with the release profile. Cargo tells nobody, and ours has
 /// assertions too, so the name of the folder must do.
 pub fn is_release() -> Result<bool> {
@@ -65,6 +71,11 @@ impl Program {
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Program {
         self.variables.push((name.into(), value.into()));
         self
+    }
+
+    /// Another program with the same arguments and variables.
+    pub fn at(&self, path: impl AsRef<Path>) -> Program {
+        Program { path: path.as_ref().to_owned(), ..self.clone() }
     }
 
     /// Starts it in a temporary folder of its own, where its output is kept until it is dropped.

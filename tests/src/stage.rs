@@ -3,6 +3,7 @@
 //! The same test runs on all: in process, as four programs with a file each, or as eight programs
 //! on one database. What happened is read from the stores, never asked of a service.
 
+mod doom;
 mod order;
 mod receipts;
 mod sender;
@@ -12,6 +13,8 @@ pub use order::{OrderSpec, order_id};
 pub use receipts::Outcomes;
 pub use sender::{Letter, send};
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,12 +49,33 @@ pub enum Kind {
     AmqpPostgres { replicas: usize },
 }
 
-/// The servers that a stage is built on, if others than the shared ones: those can be struck.
+/// What a stage is built on, if it is not all shared: what is one's own can be struck.
 #[derive(Debug, Clone, Copy)]
 pub struct Ground<'a> {
     pub broker: &'a RabbitMq,
+    /// The URL of a virtual host that is there already; none: a new one.
+    pub vhost: Option<&'a str>,
     /// None: the shared one.
     pub store: Option<&'a Postgres>,
+    /// The URL of a database that is there already; none: a new one.
+    pub database: Option<&'a str>,
+    /// By service, what it connects to instead of the broker: a proxy. The test itself does not.
+    pub broker_by: &'a [(&'static str, SocketAddr)],
+    /// The same instead of PostgreSQL.
+    pub store_by: &'a [(&'static str, SocketAddr)],
+    /// The folder for the files of SQLite; none: one that is removed at the end.
+    pub data: Option<&'a Path>,
+    /// Variables of single services.
+    pub told: &'a [(&'static str, &'static str, String)],
+}
+
+impl<'a> Ground<'a> {
+    /// On this broker, and otherwise as any stage.
+    pub fn of(broker: &'a RabbitMq) -> Self {
+        let (vhost, store, database, data) = (None, None, None, None);
+        let (broker_by, store_by) = (&[], &[]);
+        Ground { broker, vhost, store, database, broker_by, store_by, data, told: &[] }
+    }
 }
 
 /// The system, running.
@@ -81,19 +105,20 @@ impl Stage {
                 let (troupe, stores, local) = Troupe::embedded().await?;
                 Ok(Stage::of(kind, None, Sender::local(local), stores, troupe))
             }
-            _ => Stage::start_on(kind, Ground { broker: RabbitMq::shared(), store: None }).await,
+            _ => Stage::start_on(kind, Ground::of(RabbitMq::shared())).await,
         }
     }
 
     /// Starts it on these servers; not for [`Kind::Embedded`], which needs none.
     pub async fn start_on(kind: Kind, ground: Ground<'_>) -> Result<Stage> {
-        let url = ground.broker.vhost()?;
+        let url = ground.vhost.map_or_else(|| ground.broker.vhost(), |url| Ok(url.to_owned()))?;
         let (troupe, stores) = match kind {
             Kind::Embedded => bail!("the embedded system stands on nothing"),
-            Kind::AmqpSqlite => Troupe::on_files(&url).await?,
+            Kind::AmqpSqlite => Troupe::on_files(&url, ground).await?,
             Kind::AmqpPostgres { replicas } => {
                 let store = ground.store.unwrap_or_else(|| Postgres::shared());
-                Troupe::on_database(&url, &store.database()?, replicas).await?
+                let made = ground.database.map_or_else(|| store.database(), |url| Ok(url.into()));
+                Troupe::on_database(&url, &made?, replicas, ground).await?
             }
         };
         Ok(Stage::of(kind, Some(url.clone()), Sender::amqp(url), stores, troupe))
@@ -315,7 +340,7 @@ impl Stage {
     }
 
     /// The folder with the files of SQLite, if that is what it runs on.
-    pub fn data(&self) -> Option<&std::path::Path> {
+    pub fn data(&self) -> Option<&Path> {
         self.troupe.data()
     }
 

@@ -128,6 +128,7 @@ fn dependencies_point_inwards() {
         ("shared/runtime", &["core"]),
         ("shared/check", &["core"]),
         ("shared/sim", &["core", "runtime"]),
+        ("shared/proxy", &[]),
         ("shared/adapters", &["core", "contracts", "runtime", "payment", "shipping"]),
         ("services/order", &["core", "contracts"]),
         ("services/inventory", &["core", "contracts"]),
@@ -182,5 +183,29 @@ fn no_planted_bug_ships() {
         let hunts = source.path.starts_with("shared/sim/") || source.path.contains("/simulate");
         let plants = source.text.contains("Bug::") && !hunts;
         assert!(!plants, "{} knows of planted bugs", source.path);
+    }
+}
+
+#[test]
+fn no_program_that_ships_ends_where_a_test_tells_it_to() {
+    let feature = "fault-points";
+    for manifest in files("Cargo.toml") {
+        for line in manifest.text.lines().filter(|line| line.contains(feature)) {
+            let named = [
+                "fault-points = [\"dep:rustix\"]",
+                "fault-points = [\"quadrille-runtime/fault-points\"]",
+                "required-features = [\"fault-points\"]",
+            ];
+            assert!(named.contains(&line), "{}: {line}: only tests ask for it", manifest.path);
+        }
+    }
+    // The ports are wrapped in two places, and nothing else knows of it.
+    let knows = ["runtime/src/lib.rs", "runtime/src/config.rs", "runtime/src/platform.rs"];
+    let knows = [&knows[..], &["runtime/src/fault_points.rs", "quadrille/src/faulty.rs"]].concat();
+    nowhere(feature, &knows, "faults enter through ports");
+    nowhere("fault_points", &knows, "faults enter through ports");
+    for source in shipped().iter().filter(|s| s.path.ends_with("runtime/src/lib.rs")) {
+        let module = "#[cfg(feature = \"fault-points\")]\npub mod fault_points;";
+        assert!(source.text.contains(module), "{}: it is compiled in", source.path);
     }
 }

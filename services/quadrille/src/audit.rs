@@ -130,9 +130,10 @@ struct Findings {
 }
 
 /// The invariants, in the order in which they are shown.
-const INVARIANTS: [&str; 13] = [
+const INVARIANTS: [&str; 14] = [
     DENSE,
     PATH,
+    STORED,
     ABSORBED,
     ONCE,
     SAID_ONCE,
@@ -147,6 +148,7 @@ const INVARIANTS: [&str; 13] = [
 ];
 const DENSE: &str = "the positions of a journal have no gap";
 const PATH: &str = "every step is what the service answers to its cause, played again";
+const STORED: &str = "what is stored of an entity is what its journal ends with";
 const ABSORBED: &str = "what has ended does not change any more";
 const ONCE: &str = "a message has its effect once";
 const SAID_ONCE: &str = "an order has each of its events once";

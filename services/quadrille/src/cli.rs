@@ -3,7 +3,7 @@ mod help;
 mod parked;
 
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, describe, history, replay, settings, simulate, up};
+use crate::{audit, bench, check, demo, describe, history, proxy, replay, settings, simulate, up};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -53,6 +53,9 @@ enum Verb {
     Settings(Form),
     /// Measure rate, latency and cost beside two simpler forms
     Bench(Bench),
+    /// Stand between services and a broker or database, and do harm
+    #[command(after_help = help::PROXY)]
+    Proxy(proxy::Options),
 }
 
 #[derive(Debug, Args)]
@@ -224,5 +227,6 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Bench(Bench { options, flags }) => {
             entry::process(&flags, |config| Ok(bench::bench(config, options)))
         }
+        Verb::Proxy(options) => entry::process(&Flags::default(), |_| Ok(proxy::proxy(options))),
     }
 }

@@ -10,6 +10,7 @@ pub mod everyone;
 pub mod history;
 pub mod parked;
 pub mod picture;
+pub mod proxy;
 pub mod replay;
 pub mod screen;
 pub mod settings;

@@ -65,4 +65,4 @@ fn two_crashes_in_one_life_lose_nothing_either() {
 }
 
 /// Of each story.
-const PAIRS: u32 = 60;
+const PAIRS: u32 = 600;

@@ -3,7 +3,7 @@ use quadrille::simulate::{Options, Outcome, Script, run, simulate};
 use quadrille_sim::{Errors, FaultSet, Plan};
 
 /// Runs of an hour that are played on every change.
-const SEEDS: std::ops::Range<u64> = 0..60;
+const SEEDS: std::ops::Range<u64> = 0..2_000;
 
 fn played(plan: &Plan) -> Outcome {
     run(plan, &Script::of(plan.seed, 1.0), &Errors::default())

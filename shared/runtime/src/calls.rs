@@ -7,9 +7,10 @@ use crate::message::{Message, body_of};
 use crate::retry::Backoff;
 use crate::store::{RequestRow, Store, StoreError};
 use quadrille_core::{Messages, Service};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
 
 /// Calls under way at one time; a request beyond that waits in its row.
 pub(crate) const CALLS_MAX: usize = 256;
@@ -30,6 +31,8 @@ pub(crate) struct Calls<S: Service> {
     clock: Arc<dyn Clock>,
     slots: Arc<Semaphore>,
     answers: mpsc::Sender<Input<S>>,
+    /// Claimed in a commit of which nobody knows whether it was done.
+    doubtful: Mutex<Vec<Uuid>>,
 }
 
 impl<S: Service> Calls<S> {
@@ -41,7 +44,8 @@ impl<S: Service> Calls<S> {
     ) -> (Self, mpsc::Receiver<Input<S>>) {
         let (answers, receiver) = mpsc::channel(CALLS_MAX);
         let slots = Arc::new(Semaphore::new(CALLS_MAX));
-        (Self { caller, store, clock, slots, answers }, receiver)
+        let doubtful = Mutex::default();
+        (Self { caller, store, clock, slots, answers, doubtful }, receiver)
     }
 
     /// Claims as many of the new requests as there is room for, before they are committed:
@@ -58,8 +62,30 @@ impl<S: Service> Calls<S> {
             .collect()
     }
 
+    /// Notes requests of a commit that failed. If it was done all the same, they are claimed, and
+    /// nobody calls.
+    pub(crate) fn doubt(&self, error: &StoreError, requests: &[RequestRow]) {
+        if matches!(error, StoreError::Down { .. }) {
+            let mut doubtful = self.doubtful();
+            let new = requests.iter().map(|request| request.id);
+            // Tried again, a unit of work has the same requests: they are noted once.
+            let new: Vec<_> = new.filter(|id| !doubtful.contains(id)).collect();
+            doubtful.extend(new);
+        }
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Vec<Uuid>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Claims and calls what is due in the store, as far as there is room.
     pub(crate) async fn work(&self) -> Result<(), StoreError> {
+        let doubtful = self.doubtful().clone();
+        for id in doubtful {
+            // Harmless if there is no such request: then the commit was not done.
+            self.store.release_request(id, 0).await?;
+            self.doubtful().retain(|other| *other != id);
+        }
         let room = self.slots.available_permits();
         if self.caller.is_none() || room == 0 {
             return Ok(());
@@ -78,6 +104,8 @@ impl<S: Service> Calls<S> {
     pub(crate) fn start(&self, requests: Vec<RequestRow>) {
         let Some(caller) = &self.caller else { return };
         for request in requests {
+            // Called now, whatever became of an earlier commit of it.
+            self.doubtful().retain(|id| *id != request.id);
             let slot =
                 self.slots.clone().try_acquire_owned().expect("there was room, and one loop");
             let (caller, store, clock, answers) =

@@ -33,6 +33,8 @@ pub struct Config {
     pub payment_key: Option<Secret>,
     /// The carrier; none: the simulated one.
     pub carrier_url: Option<String>,
+    #[cfg(feature = "fault-points")]
+    pub faults: crate::fault_points::Faults,
 }
 
 /// One thing that a process can be told.
@@ -89,6 +91,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("QUADRILLE_PAYMENT_KEY", true, "none", "the secret key for it"),
     setting("QUADRILLE_CARRIER_URL", false, "simulated", "the carrier's API"),
+    #[cfg(feature = "fault-points")]
+    setting("QUADRILLE_FAULT", false, "none", "where this process ends, as committed:3:kill"),
 ];
 
 const fn setting(
@@ -177,6 +181,8 @@ impl Config {
             payment_url: plain("QUADRILLE_PAYMENT_URL"),
             payment_key: secret(&vars, "QUADRILLE_PAYMENT_KEY")?,
             carrier_url: plain("QUADRILLE_CARRIER_URL"),
+            #[cfg(feature = "fault-points")]
+            faults: faults(&vars)?,
         })
     }
 }
@@ -233,6 +239,14 @@ fn parsed<T: std::str::FromStr>(
         why: format!("{rule}, not {text:?}"),
     };
     text.parse().map(Some).map_err(bad)
+}
+
+#[cfg(feature = "fault-points")]
+fn faults(vars: &BTreeMap<String, String>) -> Result<crate::fault_points::Faults, ConfigError> {
+    let variable = "QUADRILLE_FAULT";
+    let text = vars.get(variable).map(String::as_str);
+    let bad = |why| ConfigError::Bad { variable: variable.to_owned(), why };
+    crate::fault_points::Faults::read(text).map_err(bad)
 }
 
 fn batch_max(vars: &BTreeMap<String, String>) -> Result<usize, ConfigError> {

@@ -11,7 +11,9 @@ use crate::store::{Due, InboxRow, ParkedRow, TimerRow};
 use crate::wire;
 use quadrille_core::{Descriptor, Messages, Origin, Service};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What a service needs its broker to have: derived from the list of what it consumes.
@@ -42,8 +44,15 @@ pub(crate) struct Intake {
     /// would never end when the broker is slow, and given up halfway it would leave a consumer at
     /// the broker that takes messages and hears nothing.
     connecting: Option<JoinHandle<Connected>>,
+    /// Under way beside the loop, and when it was begun.
+    declaring: Option<JoinHandle<()>>,
+    declared: Instant,
     backoff: Backoff,
 }
+
+/// How often all is declared again: an operator may have deleted an exchange, or a binding, and no
+/// broker tells those who listened to it.
+const DECLARE_EVERY: Duration = Duration::from_secs(10);
 
 type Connected = Result<Box<dyn Consumer>, BrokerError>;
 
@@ -61,8 +70,19 @@ impl Intake {
     ) -> Self {
         let topology = topology::<S>();
         let backoff = Backoff::away();
-        let (consumer, connecting) = (None, None);
-        Self { broker, clock, health, topology, prefetch, consumer, connecting, backoff }
+        let (consumer, connecting, declaring, declared) = (None, None, None, Instant::now());
+        Self {
+            broker,
+            clock,
+            health,
+            topology,
+            prefetch,
+            consumer,
+            connecting,
+            declaring,
+            declared,
+            backoff,
+        }
     }
 
     /// Waits for deliveries, and for the broker if it is away. Cancel safe: nothing received is lost.
@@ -98,8 +118,24 @@ impl Intake {
             Err(BrokerError::Down { attempted, why: error.to_string() })
         })?);
         self.health.consuming(true);
+        self.declared = Instant::now();
         tracing::info!(service = self.topology.service, queue, "consuming");
         Ok(())
+    }
+
+    /// Declares all again, if that is due, in the background.
+    pub(crate) fn declare_again(&mut self) {
+        let busy = self.declaring.as_ref().is_some_and(|task| !task.is_finished());
+        if self.consumer.is_none() || busy || self.declared.elapsed() < DECLARE_EVERY {
+            return;
+        }
+        self.declared = Instant::now();
+        let (broker, topology) = (self.broker.clone(), self.topology.clone());
+        self.declaring = Some(tokio::spawn(async move {
+            if let Err(error) = broker.declare(&topology).await {
+                tracing::warn!(service = topology.service, %error, "not declared again");
+            }
+        }));
     }
 
     /// Settles everything up to this tag. A failure only means that it will be delivered again.
@@ -127,6 +163,9 @@ impl Intake {
         if let Some(connecting) = self.connecting.take() {
             // What it leaves behind ends with the broker's connection, which is closed next.
             connecting.abort();
+        }
+        if let Some(declaring) = self.declaring.take() {
+            declaring.abort();
         }
         if let Some(consumer) = self.consumer.take() {
             consumer.close().await;

@@ -12,6 +12,8 @@ pub mod config;
 pub mod conformance;
 mod decide;
 pub mod entry;
+#[cfg(feature = "fault-points")]
+pub mod fault_points;
 pub mod health;
 mod ids;
 pub mod intake;

@@ -77,8 +77,13 @@ impl Platform {
         if let (Some(_), None, Some(data)) =
             (&self.local, &self.config.postgres_url, &self.config.data)
         {
+            #[cfg(feature = "fault-points")]
+            self.config.faults.opening();
             // The embedded broker's file is open to one process only, so the folder is ours.
-            return Ok(Arc::new(Sqlite::open_alone(file(data, service))?));
+            let store: Arc<dyn Store> = Arc::new(Sqlite::open_alone(file(data, service))?);
+            #[cfg(feature = "fault-points")]
+            let store = self.config.faults.store(store);
+            return Ok(store);
         }
         open_store(&self.config, service).await
     }
@@ -92,6 +97,9 @@ impl Platform {
     ) -> Result<(), RunError> {
         // Connections of its own: what breaks those of one service leaves the others alone.
         let broker = connect(&self.config, self.local.as_deref(), S::NAME)?;
+        #[cfg(feature = "fault-points")]
+        let (broker, caller) =
+            (self.config.faults.broker(broker), self.config.faults.caller(caller));
         let health = Arc::new(Health::default());
         self.health.lock().expect("nobody panics with it").push((S::NAME, health.clone()));
         let parts = Parts {
@@ -147,13 +155,16 @@ fn connect(
 
 /// Opens the store of one service, as its own process or an operator's command does.
 pub async fn open_store(config: &Config, service: &str) -> Result<Arc<dyn Store>, OpenError> {
-    if let Some(url) = &config.postgres_url {
-        return Ok(Arc::new(Postgres::connect(url.expose(), service, CONNECTIONS).await?));
-    }
-    Ok(match &config.data {
-        Some(data) => Arc::new(Sqlite::open(file(data, service))?),
-        None => Arc::new(Sqlite::in_memory()?),
-    })
+    #[cfg(feature = "fault-points")]
+    config.faults.opening();
+    let store: Arc<dyn Store> = match (&config.postgres_url, &config.data) {
+        (Some(url), _) => Arc::new(Postgres::connect(url.expose(), service, CONNECTIONS).await?),
+        (None, Some(data)) => Arc::new(Sqlite::open(file(data, service))?),
+        (None, None) => Arc::new(Sqlite::in_memory()?),
+    };
+    #[cfg(feature = "fault-points")]
+    let store = config.faults.store(store);
+    Ok(store)
 }
 
 /// The same to look at it only, whether its service is running or not: makes and changes nothing

@@ -332,7 +332,8 @@ impl<S: Service> Processor<S> {
         let requests = self.calls.claim(&mut changes.requests);
         let next_timer_ms = changes.timers.iter().map(|timer| timer.after_ms).min();
         let parked = changes.parked.clone();
-        let committed = transaction.commit(changes).await?;
+        let committed = transaction.commit(changes).await;
+        let committed = committed.inspect_err(|error| self.calls.doubt(error, &requests))?;
         self.metrics.unit(S::NAME, &outcomes, began.elapsed());
         parked.iter().for_each(log_parked::<S>);
         for message in &mut outgoing {

@@ -6,9 +6,8 @@ use quadrille_runtime::broker::Broker;
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::store::Store;
 use quadrille_sim::{Chance, FaultSet, ModelBroker, ModelStore, Plan, Role, Troupe, World, play};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Choreographies that are tried.
 const CHOREOGRAPHIES: u64 = 80;
@@ -118,22 +117,24 @@ type Rest = [u8; 3];
 /// Where the checker says that it may end; none if it is not sound in itself, as a message waits
 /// for ever.
 fn rests(seed: u64) -> Option<BTreeSet<Rest>> {
-    let rests = RefCell::new(BTreeSet::new());
+    let rests = Mutex::new(BTreeSet::new());
     let note = |view: &View| {
         let state = |n: Option<u8>| n.unwrap_or_default();
-        rests.borrow_mut().insert([
+        rests.lock().unwrap().insert([
             state(view.entities::<A>().get(&1).map(|node| node.state)),
             state(view.entities::<B>().get(&1).map(|node| node.state)),
             state(view.entities::<C>().get(&1).map(|node| node.state)),
         ]);
-        Ok(())
+        true
     };
-    let rules = Rules { at_rest: &note, ..Rules::default() };
+    let rules = Rules::default().at_rest("it is written down", note);
     let all = Choreography::default().with::<A>().with::<B>().with::<C>();
     let all = all.given(Go { entity: 1, seed }).given(Halt { entity: 1, seed });
     let report = all.explore(Network::Once, &rules);
-    assert!(report.complete);
-    report.faults.is_empty().then(|| rests.into_inner())
+    assert!(report.is_complete());
+    let sound = report.faults.is_empty();
+    drop((report, rules));
+    sound.then(|| rests.into_inner().unwrap())
 }
 
 /// Where one run ends.

@@ -16,12 +16,14 @@
 //! # anyhow::Ok(())
 //! ```
 
+mod cluster;
 mod port;
 mod postgres;
 mod rabbitmq;
 mod redis;
 mod server;
 
+pub use cluster::Cluster;
 pub use postgres::{Postgres, Stop};
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;

@@ -1,7 +1,9 @@
 //! Who dances: all services in this process, or each in one or more of its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ use quadrille_runtime::sqlite::Sqlite;
 use quadrille_runtime::store::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::SOON;
+use super::{Ground, SOON};
 use crate::keeper::Keeper;
 use crate::process::{Process, Program, target_bin};
 
@@ -32,7 +34,9 @@ pub(crate) struct Troupe {
     dancers: Vec<Dancer>,
     /// Which process of a service is killed next.
     turn: usize,
-    data: Option<Keeper>,
+    data: Option<PathBuf>,
+    /// Removes what was made for them.
+    kept: Vec<Keeper>,
 }
 
 #[derive(Debug)]
@@ -71,17 +75,19 @@ impl Troupe {
         Ok((troupe, stores, local))
     }
 
-    pub(crate) async fn on_files(amqp_url: &str) -> Result<(Troupe, Stores)> {
-        let data = Keeper::new("stage")?;
-        let variable = ("QUADRILLE_DATA", data.folder().display().to_string());
-        let mut troupe = Troupe::start(amqp_url, &variable, 1)?;
+    pub(crate) async fn on_files(amqp_url: &str, ground: Ground<'_>) -> Result<(Troupe, Stores)> {
+        let kept = Keeper::new("stage")?;
+        let data = ground.data.unwrap_or(kept.folder()).to_owned();
+        let variable = ("QUADRILLE_DATA", data.display().to_string());
+        let mut troupe = Troupe::start(amqp_url, &variable, 1, ground)?;
         troupe.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
-            let file = data.folder().join(format!("{service}.sqlite"));
+            let file = data.join(format!("{service}.sqlite"));
             stores.insert(service, Arc::new(Sqlite::open_read_only(file)?) as Arc<dyn Store>);
         }
         troupe.data = Some(data);
+        troupe.kept.push(kept);
         Ok((troupe, stores))
     }
 
@@ -89,9 +95,10 @@ impl Troupe {
         amqp_url: &str,
         postgres_url: &str,
         replicas: usize,
+        ground: Ground<'_>,
     ) -> Result<(Troupe, Stores)> {
         let variable = ("QUADRILLE_POSTGRES_URL", postgres_url.to_owned());
-        let mut troupe = Troupe::start(amqp_url, &variable, replicas)?;
+        let mut troupe = Troupe::start(amqp_url, &variable, replicas, ground)?;
         troupe.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
@@ -105,14 +112,22 @@ impl Troupe {
         SERVICES.iter().try_for_each(|service| self.wait_until_consuming(service, 1))
     }
 
-    fn start(amqp_url: &str, store: &(&str, String), replicas: usize) -> Result<Troupe> {
+    fn start(
+        amqp_url: &str,
+        store: &(&str, String),
+        replicas: usize,
+        ground: Ground<'_>,
+    ) -> Result<Troupe> {
         let mut troupe = Troupe::default();
         for service in SERVICES {
-            let program = Program::new(target_bin(service)?)
-                .env("QUADRILLE_AMQP_URL", amqp_url)
-                .env(store.0, &store.1)
+            let mut program = Program::new(target_bin(service)?)
+                .env("QUADRILLE_AMQP_URL", by(ground.broker_by, service, amqp_url)?)
+                .env(store.0, by(ground.store_by, service, &store.1)?)
                 .env("QUADRILLE_HTTP", "127.0.0.1:0")
                 .env("NO_COLOR", "1");
+            for (_, name, value) in ground.told.iter().filter(|(whose, ..)| *whose == service) {
+                program = program.env(*name, value);
+            }
             for _ in 0..replicas {
                 let process = program.start()?;
                 troupe.dancers.push(Dancer { service, program: program.clone(), process });
@@ -143,6 +158,50 @@ impl Troupe {
             dancer.process = dancer.program.start()?;
             Ok(())
         })
+    }
+
+    /// Has one process of a service give way to another program, as its next life will not.
+    pub(crate) fn replace(
+        &mut self,
+        service: &str,
+        grace: Duration,
+        change: impl FnOnce(&Program) -> Result<Program>,
+    ) -> Result<()> {
+        let dancer = self.of(service).next().context("no such service")?;
+        if dancer.process.ended()?.is_none() {
+            dancer.process.terminate(grace)?;
+        }
+        dancer.process = change(&dancer.program)?.start()?;
+        Ok(())
+    }
+
+    /// How the first process of a service ended, if it has.
+    pub(crate) fn first_ended(&mut self, service: &str) -> Result<Option<ExitStatus>> {
+        self.of(service).next().context("no such service")?.process.ended()
+    }
+
+    /// Starts the first process of a service again, as it should be.
+    pub(crate) fn revive_first(&mut self, service: &str) -> Result<()> {
+        let dancer = self.of(service).next().context("no such service")?;
+        dancer.process = dancer.program.start()?;
+        Ok(())
+    }
+
+    /// Keeps a folder for as long as anybody here runs.
+    pub(crate) fn keep(&mut self, keeper: Keeper) -> &Path {
+        self.kept.push(keeper);
+        self.kept[self.kept.len() - 1].folder()
+    }
+
+    /// Stops one of several processes of a service where it stands, or lets it go on.
+    pub(crate) fn freeze_one(&mut self, service: &str, frozen: bool) -> Result<()> {
+        let dancer = self.of(service).next().context("no such service")?;
+        if frozen {
+            dancer.process.freeze()
+        } else {
+            dancer.process.thaw()
+        }
+        Ok(())
     }
 
     pub(crate) fn freeze(&self) {
@@ -197,7 +256,7 @@ impl Troupe {
     }
 
     pub(crate) fn data(&self) -> Option<&Path> {
-        self.data.as_ref().map(Keeper::folder)
+        self.data.as_deref()
     }
 
     pub(crate) fn logged(&self, service: &str, text: &str) -> Vec<String> {
@@ -245,4 +304,15 @@ impl Troupe {
         }
         all
     }
+}
+
+/// The address of a server, or of the proxy that stands before it for this service.
+fn by(proxies: &[(&'static str, SocketAddr)], service: &str, url: &str) -> Result<String> {
+    let Some((_, proxy)) = proxies.iter().find(|(whose, _)| *whose == service) else {
+        return Ok(url.to_owned());
+    };
+    // scheme://user:password@host:port/rest
+    let (before, rest) = url.split_once('@').context("no user in the URL")?;
+    let (_, path) = rest.split_once('/').context("no path in the URL")?;
+    Ok(format!("{before}@{proxy}/{path}"))
 }

@@ -55,3 +55,13 @@ fn an_event_that_one_service_never_got_is_named() {
         &["order.placed never reached shipping"],
     );
 }
+
+#[test]
+fn a_state_that_no_step_has_led_to_is_found() {
+    finds(
+        "inventory",
+        r#"UPDATE entity SET state = CAST('{"Stock":{"available":999}}' AS BLOB)
+           WHERE key LIKE 'sku:%'"#,
+        &["WRONG", "sku:TEA-250: inventory stores version", "999"],
+    );
+}

@@ -32,7 +32,7 @@ fn a_description_for_programs_names_every_queue() {
 /// The reference of all verbs.
 const COMMANDS: &str = include_str!("../../../docs/reference/commands.md");
 
-const VERBS: [&[&str]; 13] = [
+const VERBS: [&[&str]; 14] = [
     &["describe"],
     &["demo"],
     &["up"],
@@ -46,6 +46,7 @@ const VERBS: [&[&str]; 13] = [
     &["parked", "redrive"],
     &["parked", "drop"],
     &["settings"],
+    &["proxy"],
 ];
 
 #[test]

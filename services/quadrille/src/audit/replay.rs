@@ -1,6 +1,6 @@
 //! One journal, played again through the service that wrote it.
 use super::book::{Book, Facts};
-use super::{ABSORBED, CAUSE, DENSE, ONCE, PATH};
+use super::{ABSORBED, CAUSE, DENSE, ONCE, PATH, STORED};
 use crate::everyone::Stores;
 use quadrille_core::{Cx, Keyed, Messages, Service, UnitOfWork, Verdict};
 use quadrille_runtime::journal::decode;
@@ -42,6 +42,7 @@ where
     })
     .await?;
     replay.step(&step, book);
+    replay.stored(&*stores[S::NAME], book).await?;
     book.read(S::NAME, replay.position, replay.causes);
     Ok(())
 }
@@ -95,6 +96,36 @@ where
             Err(error) => book.findings.check(PATH, place(first), Some(error.to_string())),
         }
         book.consumed::<S>(first);
+    }
+
+    /// Compares the journal's last word on each entity with what the service reads. That is at
+    /// least as new as the journal was when it was read.
+    async fn stored(&self, store: &dyn Store, book: &mut Book) -> Result<(), StoreError> {
+        let (mut after, mut found) = (String::new(), 0);
+        loop {
+            let page = store.entities("", &after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.key.clone();
+            for row in page {
+                let Some((version, entity)) = self.entities.get(&row.key) else { continue };
+                found += 1;
+                let state = serde_json::from_slice::<S::Entity>(&row.state);
+                let same = state.is_ok_and(|state| state == *entity);
+                let truth = row.version > *version || (row.version == *version && same);
+                book.findings.must(STORED, &row.key, truth, || {
+                    let state = String::from_utf8_lossy(&row.state);
+                    format!(
+                        "{} stores version {} as {state}, not {version} as {entity:?}",
+                        S::NAME,
+                        row.version
+                    )
+                });
+            }
+        }
+        book.findings.must(STORED, S::NAME, found == self.entities.len(), || {
+            format!("{} entities are stored, {} are in the journal", found, self.entities.len())
+        });
+        Ok(())
     }
 
     /// What the service makes of the cause, from the states that the journal has shown so far.

@@ -151,3 +151,25 @@ Examples:
   QUADRILLE_POSTGRES_URL_FILE=/run/secrets/postgres quadrille settings -o json
 
 Exit codes: 0 shown; 64 shown, and one of them is wrong.";
+
+pub(super) const PROXY: &str = "\
+For developers. Rules:
+  cut:publish:5      after the fifth published message both sides are closed;
+                     also reset (both are reset) and halt (nobody is told), at
+                     publish, body (in the middle of it), confirm or commit
+                     (instead of that answer)
+  swallow:confirms   the broker's answers to publishes do not arrive
+  hold:confirms:5s   they arrive late
+  pause:client       what clients say waits; also pause:server
+  delay:20ms         everything is late
+  throttle:10000     bytes a second, each way
+  halt               nothing goes through, and nobody is told
+  refuse             new connections are reset
+
+Examples:
+  quadrille proxy --listen 127.0.0.1:5673 --rule cut:publish:5
+  quadrille proxy --rule hold:confirms:5s --rule delay:20ms
+  quadrille proxy --upstream 127.0.0.1:5432 --protocol postgres \\
+      --rule cut:commit:10
+
+Exit codes: 0 stopped; 64 wrong flag; 69 it cannot listen, or not on loopback.";

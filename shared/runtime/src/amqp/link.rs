@@ -22,6 +22,8 @@ pub(super) struct Live {
     idle: Mutex<Vec<Channel>>,
     socket: Socket,
     user: String,
+    /// We may not declare, and have seen that all is there.
+    onlooker: AtomicBool,
 }
 
 impl Live {
@@ -32,6 +34,14 @@ impl Live {
     /// The login, which the broker compares with the property `user_id`.
     pub(super) fn user(&self) -> &str {
         &self.user
+    }
+
+    pub(super) fn is_onlooker(&self) -> bool {
+        self.onlooker.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_onlooker(&self, yes: bool) {
+        self.onlooker.store(yes, Ordering::Relaxed);
     }
 
     pub(super) fn is_well(&self) -> bool {
@@ -157,7 +167,8 @@ impl Link {
         self.ensure_open()?;
         let (connection, socket) = dial(self.uri.clone(), &self.name, &self.at()).await?;
         let user = self.uri.authority.userinfo.username.clone();
-        let live = Arc::new(Live { connection, idle: Mutex::default(), socket, user });
+        let (idle, onlooker) = (Mutex::default(), AtomicBool::default());
+        let live = Arc::new(Live { connection, idle, socket, user, onlooker });
         let declared = lock(&self.declared).clone();
         for topology in &declared {
             // If it fails, nobody holds the connection: it ends here.

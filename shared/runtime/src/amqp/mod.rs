@@ -112,7 +112,11 @@ impl Amqp {
 impl Broker for Amqp {
     async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
         let live = self.consuming.live().await?;
-        live.or_cut(topology::declare(live.connection(), topology).await)?;
+        // Asked again by who has no right to, the broker would log a refusal each time.
+        if !live.is_onlooker() {
+            let made = live.or_cut(topology::declare(live.connection(), topology).await)?;
+            live.set_onlooker(!made);
+        }
         self.consuming.remember(topology);
         Ok(())
     }

@@ -168,7 +168,11 @@ async fn publish_group(
             BrokerError::Down { attempted: attempted(batch), why }
         })?;
     }
-    live.put(channel);
+    // RabbitMQ 3.10 goes on refusing on the same channel when the queue has long had room again,
+    // if the limit that was met is taken away. Dropped, it is closed.
+    if ends.refused.is_empty() {
+        live.put(channel);
+    }
     Ok(Ok(ends))
 }
 

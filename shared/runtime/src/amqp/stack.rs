@@ -7,6 +7,7 @@
 //! must hold what the largest header can do.
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// The least stack of every thread, in bytes: the deepest header of a frame of 128 KiB needs half
@@ -19,8 +20,8 @@ pub const STACK_VARIABLE: &str = "RUST_MIN_STACK";
 /// Makes sure that threads get [`STACK_MIN_BYTES`]. To be called first of all, before there is a
 /// second thread.
 ///
-/// If the variable is not set, the program starts itself again with it, in the same process and
-/// with the same arguments: setting it from inside is not safe in Rust, and a caller could forget
+/// If the variable is not set, the program starts itself again with it, in the same process, under
+/// the same name and with the same arguments: setting it from inside is not safe in Rust, and a caller could forget
 /// it.
 ///
 /// # Errors
@@ -31,11 +32,11 @@ pub fn ensure_stack() -> io::Result<()> {
         return Ok(());
     }
     let mut again = Command::new(env::current_exe()?);
-    again.args(env::args_os().skip(1)).env(STACK_VARIABLE, STACK_MIN_BYTES.to_string());
-    Err(replace(&mut again))
-}
-
-/// Returns only if it failed.
-fn replace(command: &mut Command) -> io::Error {
-    std::os::unix::process::CommandExt::exec(command)
+    let mut arguments = env::args_os();
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    again.args(arguments).env(STACK_VARIABLE, STACK_MIN_BYTES.to_string());
+    // Returns only if it failed.
+    Err(again.exec())
 }

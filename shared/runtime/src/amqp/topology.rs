@@ -9,20 +9,20 @@ use lapin::{Channel, Connection, ExchangeKind};
 /// earlier. Without a limit it would also put what comes back behind everything else.
 const DELIVERY_LIMIT: i32 = 20;
 
-/// Declares all, or, if we may not declare, makes sure that it is there.
+/// Declares all, or, if we may not declare, makes sure that it is there: then `false`.
 pub(super) async fn declare(
     connection: &Connection,
     topology: &Topology,
-) -> Result<(), BrokerError> {
+) -> Result<bool, BrokerError> {
     let names = Names::of(topology)?;
     match create(connection, &names).await {
         // In production an operator declares, and services have no right to: then we only look. A
         // missing binding cannot be seen without that right; it shows as messages that never come.
         Err(failed) if failed.is_forbidden() => match verify(connection, &names).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(false),
             Err(_) => Err(failed.into()),
         },
-        other => Ok(other?),
+        other => Ok(other.map(|()| true)?),
     }
 }
 

@@ -36,6 +36,7 @@ impl<S: Service> Processor<S> {
             return Ok(());
         }
         self.next_patrol = Instant::now() + PATROL;
+        self.intake.declare_again();
         match self.look_through().await {
             Ok(()) => self.patrol_backoff = Backoff::away(),
             Err(error) => {

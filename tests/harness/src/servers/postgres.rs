@@ -1,5 +1,6 @@
 //! A private PostgreSQL with a fresh database for every test.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -96,6 +97,11 @@ impl Postgres {
     /// The address of a database, as `postgres://quadrille@127.0.0.1:<port>/<database>`.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{ROLE}@127.0.0.1:{}/{database}", self.port.number)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port.number).into()
     }
 
     /// Makes a fresh database and returns its address; about 0.1 s.

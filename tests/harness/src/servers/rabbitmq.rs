@@ -8,6 +8,7 @@
 //! by itself is a daemon on port 4369 that outlives everything.
 
 use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,12 +36,13 @@ const METHOD_FRAME: &[u8] = &[1];
 /// A RabbitMQ node of one test or, by [`RabbitMq::shared`], of one test binary.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Dropped before the server, whose keeper waits until the folder is gone.
-    _epmd: Running,
+    // Dropped before the server, whose keeper waits until the folder is gone. None: another's.
+    _epmd: Option<(Running, Port)>,
     server: Server,
     amqp: Port,
     distribution: Port,
-    epmd: Port,
+    epmd: u16,
+    cookie: String,
     vhosts: Mutex<Vhosts>,
 }
 
@@ -54,21 +56,31 @@ struct Vhosts {
 impl RabbitMq {
     /// Starts a node of its own; 6 to 10 s on two idle cores, twice that on busy ones.
     pub fn start() -> Result<RabbitMq> {
+        Self::start_beside(None)
+    }
+
+    /// Starts a node that shares what nodes of one cluster must share with the first of them.
+    pub(super) fn start_beside(first: Option<&RabbitMq>) -> Result<RabbitMq> {
         let server = Server::new("rabbitmq")?;
-        let (amqp, distribution, epmd) = (Port::claim()?, Port::claim()?, Port::claim()?);
+        let (amqp, distribution) = (Port::claim()?, Port::claim()?);
         let home = server.keeper.folder().join("home");
         fs::create_dir(&home).context("cannot make a home for the node")?;
-        let cookie = home.join(".erlang.cookie");
         let secret = format!("quadrille-{}-{}", std::process::id(), amqp.number);
-        fs::write(&cookie, secret).context("cannot write the cookie")?;
+        let secret = first.map_or(secret, |first| first.cookie.clone());
+        let cookie = home.join(".erlang.cookie");
+        fs::write(&cookie, &secret).context("cannot write the cookie")?;
         fs::set_permissions(&cookie, Permissions::from_mode(0o400))
             .context("cannot protect the cookie: Erlang refuses one that others can read")?;
         write_configuration(&server, amqp.number).context("cannot configure the node")?;
-        let mut command = server.keeper.command(find("epmd", &[], REMEDY)?, Signal::KILL);
-        command.args(["-address", "127.0.0.1", "-port", &epmd.number.to_string()]);
-        let running = server.keeper.spawn(command, "epmd.log", "epmd.log")?;
+        let own = match first {
+            Some(_) => None,
+            None => Some(start_epmd(&server)?),
+        };
+        let epmd = first.map_or_else(|| own.as_ref().map(|own| own.1.number), |f| Some(f.epmd));
+        let epmd = epmd.expect("one's own or the first one's");
         let vhosts = Mutex::default();
-        let node = RabbitMq { _epmd: running, server, amqp, distribution, epmd, vhosts };
+        let node =
+            RabbitMq { _epmd: own, server, amqp, distribution, epmd, cookie: secret, vhosts };
         node.launch()?;
         Ok(node)
     }
@@ -86,6 +98,11 @@ impl RabbitMq {
         // `/`, the name of the default one, is the only character of ours that a URL reserves.
         let vhost = vhost.replace('/', "%2f");
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.amqp.number)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.amqp.number).into()
     }
 
     /// Makes a fresh virtual host, with all permissions for `guest`, and returns its address.
@@ -154,7 +171,7 @@ impl RabbitMq {
     }
 
     /// `localhost` as the host's name resolves everywhere and keeps distribution on loopback.
-    fn node_name(&self) -> String {
+    pub(super) fn node_name(&self) -> String {
         format!("quadrille-{}@localhost", self.amqp.number)
     }
 
@@ -168,7 +185,7 @@ impl RabbitMq {
             .env("RABBITMQ_NODENAME", self.node_name())
             .env("RABBITMQ_NODE_PORT", self.amqp.number.to_string())
             .env("RABBITMQ_DIST_PORT", self.distribution.number.to_string())
-            .env("ERL_EPMD_PORT", self.epmd.number.to_string())
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", folder.join("log"))
@@ -180,10 +197,18 @@ impl RabbitMq {
     }
 }
 
+fn start_epmd(server: &Server) -> Result<(Running, Port)> {
+    let port = Port::claim()?;
+    let mut command = server.keeper.command(find("epmd", &[], REMEDY)?, Signal::KILL);
+    command.args(["-address", "127.0.0.1", "-port", &port.number.to_string()]);
+    Ok((server.keeper.spawn(command, "epmd.log", "epmd.log")?, port))
+}
+
 fn write_configuration(server: &Server, port: u16) -> Result<()> {
     let folder = server.keeper.folder();
     let configuration = format!(
         "listeners.tcp.local = 127.0.0.1:{port}\n\
+         cluster_partition_handling = pause_minority\n\
          log.console = true\n\
          log.console.use_colors = off\n\
          log.file = false\n"

@@ -17,11 +17,7 @@ async fn a_broker_that_is_killed_with_deliveries_in_hand_loses_nothing() {
 
 async fn killed() -> Result<()> {
     let broker = Arc::new(spawn_blocking(RabbitMq::start).await??);
-    let stage = Stage::start_on(
-        Kind::AmqpPostgres { replicas: 2 },
-        Ground { broker: &broker, store: None },
-    )
-    .await?;
+    let stage = Stage::start_on(Kind::AmqpPostgres { replicas: 2 }, Ground::of(&broker)).await?;
     stage.receive_stock("TEA", 10_000).await?;
     for round in 0..rounds(2, 10) {
         let began = Instant::now();

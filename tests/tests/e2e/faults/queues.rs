@@ -50,10 +50,13 @@ async fn lost() -> Result<()> {
     stage.kill("inventory")?;
     let mut placed = Vec::new();
     for _ in 0..20 {
-        let order = OrderSpec { decide_within_ms: Some(4_000), ..OrderSpec::of("TEA") };
+        // Later than the queue is there again: what undoes an order must find it.
+        let order = OrderSpec { decide_within_ms: Some(8_000), ..OrderSpec::of("TEA") };
         stage.place(&order).await?;
-        stage.wait_for(&order.order, "{\"Placed\"", SOON).await?;
         placed.push(order.order);
+    }
+    for order in &placed {
+        stage.wait_for(order, "{\"Placed\"", SOON).await?;
     }
     delete(&stage, "inventory").await?;
     stage.revive("inventory")?;

@@ -18,7 +18,7 @@ async fn a_database_that_is_restarted_fast_or_at_once_loses_nothing() {
 
 async fn restarted() -> Result<()> {
     let database = Arc::new(spawn_blocking(Postgres::start).await??);
-    let ground = Ground { broker: RabbitMq::shared(), store: Some(&database) };
+    let ground = Ground { store: Some(&database), ..Ground::of(RabbitMq::shared()) };
     let mut stage = Stage::start_on(Kind::AmqpPostgres { replicas: 2 }, ground).await?;
     stage.receive_stock("TEA", 10_000).await?;
     for round in 0..rounds(1, 10) {

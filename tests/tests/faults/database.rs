@@ -1,0 +1,132 @@
+//! PostgreSQL: backends are ended, tables are locked by strangers, the server freezes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use quadrille_tests::load::{MENDED, survive};
+use quadrille_tests::rounds::rounds;
+use quadrille_tests::servers::{Postgres, RabbitMq};
+use quadrille_tests::stage::{Ground, Kind, Letter, OrderSpec, Stage};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::finish;
+
+/// A stage, and the name of its database on the shared server.
+async fn stage(replicas: usize) -> Result<(Stage, String)> {
+    let url = spawn_blocking(|| Postgres::shared().database()).await??;
+    let name = url.rsplit('/').next().context("a URL with a database")?.to_owned();
+    let ground = Ground { database: Some(&url), ..Ground::of(RabbitMq::shared()) };
+    let stage = Stage::start_on(Kind::AmqpPostgres { replicas }, ground).await?;
+    stage.receive_stock("TEA", 100_000).await?;
+    Ok((stage, name))
+}
+
+async fn psql(name: &str, sql: &str) -> Result<String> {
+    let (name, sql) = (name.to_owned(), sql.to_owned());
+    spawn_blocking(move || Postgres::shared().psql(&name, &sql)).await?
+}
+
+/// Lines about one outage of the store.
+fn calm(stage: &Stage, outages: usize) -> Result<()> {
+    let told = stage.logged("order", "the store does not answer");
+    // Two replicas, and each of them may come upon it in more than one way.
+    ensure!(told.len() <= outages * 6, "{} lines for {outages} outages: {told:#?}", told.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backends_that_are_ended_are_replaced_and_nothing_is_lost() {
+    ended().await.unwrap();
+}
+
+async fn ended() -> Result<()> {
+    let (stage, name) = stage(2).await?;
+    let times = rounds(5, 100);
+    let fault = async {
+        for _ in 0..times {
+            let all = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                       where datname = current_database() and pid <> pg_backend_pid()";
+            psql(&name, all).await?;
+            sleep(Duration::from_millis(400)).await;
+        }
+        Ok(())
+    };
+    survive(&stage, rounds(150, 1_000), fault).await?;
+    calm(&stage, times as usize)?;
+    finish(stage).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_stranger_locks_is_waited_for_without_haste() {
+    locked().await.unwrap();
+}
+
+async fn locked() -> Result<()> {
+    let (stage, name) = stage(2).await?;
+    let seconds = rounds(6, 60);
+    let lock = format!(
+        "begin; lock table quadrille_order.entity in access exclusive mode; \
+         select pg_sleep({seconds}); rollback"
+    );
+    survive(&stage, 60, async { psql(&name, &lock).await.map(drop) }).await?;
+    let told = stage.logged("order", "the store does not answer").len();
+    println!("locked for {seconds} s, told in {told} lines");
+    calm(&stage, 1 + seconds as usize / 2)?;
+    finish(stage).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_freezes_is_found_out_and_used_again() {
+    frozen().await.unwrap();
+}
+
+async fn frozen() -> Result<()> {
+    let database = Arc::new(spawn_blocking(Postgres::start).await??);
+    let ground = Ground { store: Some(&database), ..Ground::of(RabbitMq::shared()) };
+    let stage = Stage::start_on(Kind::AmqpPostgres { replicas: 2 }, ground).await?;
+    stage.receive_stock("TEA", 100_000).await?;
+    let fault = async {
+        database.freeze();
+        // Longer than any statement is waited for.
+        sleep(Duration::from_secs(15)).await;
+        database.thaw();
+        let took = stage.probe(MENDED).await?;
+        println!("a database was frozen for 15 s: an order {took:?} later");
+        Ok(())
+    };
+    survive(&stage, 60, fault).await?;
+    finish(stage).await?;
+    spawn_blocking(move || drop(database)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_want_the_same_goods_in_another_order_do_not_hold_each_other() {
+    crossed().await.unwrap();
+}
+
+async fn crossed() -> Result<()> {
+    let (stage, name) = stage(2).await?;
+    stage.receive_stock("MUG", 100_000).await?;
+    let mut placed = Vec::new();
+    for n in 0..rounds(200, 4_000) {
+        let order = OrderSpec::of("TEA");
+        let mut body = order.body();
+        let pair = if n % 2 == 0 { ["TEA", "MUG"] } else { ["MUG", "TEA"] };
+        body["lines"] = json!({
+            pair[0]: {"units": 1, "price_minor": 100}, pair[1]: {"units": 1, "price_minor": 100},
+        });
+        stage.publish(Letter::command("order.place.v1", &body)).await?;
+        stage.order_was_placed(&order.order);
+        placed.push(order.order);
+    }
+    stage.wait_for_the_end(&placed, MENDED).await?;
+    println!("crossed: {:?}", stage.audit().await?);
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    println!("crossed: {} deadlocks", psql(&name, deadlocks).await?.trim());
+    calm(&stage, 0)?;
+    finish(stage).await
+}

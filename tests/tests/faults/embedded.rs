@@ -1,0 +1,78 @@
+//! `kill -9` at every point with everything in one process: embedded broker and SQLite.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use quadrille_tests::keeper::Keeper;
+use quadrille_tests::process::{Program, faulty_bin, target_bin};
+use quadrille_tests::rounds::rounds;
+use tokio::task::spawn_blocking;
+
+/// One demo: two deadlines of 2 s, and a busy machine.
+const DEMO: Duration = Duration::from_secs(60);
+
+/// As many as play beside each other: mostly they wait for deadlines.
+const BESIDE: usize = 6;
+
+const POINTS: [&str; 18] = [
+    "delivered",
+    "loaded",
+    "writing",
+    "committed",
+    "requested",
+    "called",
+    "answered",
+    "half_published",
+    "publishing",
+    "confirmed",
+    "marking",
+    "marked",
+    "acknowledging",
+    "ack_written",
+    "acknowledged",
+    "swept",
+    "timer_due",
+    "timer_fired",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_is_killed_at_any_point_goes_on_where_it_was() {
+    let all: Vec<_> = (0..rounds(1, 10))
+        .flat_map(|round| POINTS.map(|point| (point, 1 + round * 5 % 7)))
+        .collect();
+    for some in all.chunks(BESIDE) {
+        let beside = some.iter().map(|(point, nth)| {
+            let fault = format!("{point}:{nth}:kill");
+            spawn_blocking(move || killed(&fault).context(fault))
+        });
+        for one in beside.collect::<Vec<_>>() {
+            one.await.unwrap().unwrap();
+        }
+    }
+}
+
+/// Plays with a fault, then without: the audit of the second covers both.
+fn killed(fault: &str) -> Result<()> {
+    let keeper = Keeper::new("embedded")?;
+    let data = keeper.folder().join("data");
+    let whole = Program::new(target_bin("quadrille")?).arg("demo").arg("--data").arg(&data);
+    let named = keeper.folder().join("quadrille");
+    symlink(faulty_bin()?, &named)?;
+    let faulty = |fault: &str| whole.at(&named).env("QUADRILLE_FAULT", fault);
+    if fault.starts_with("swept") {
+        // Somebody must have died before, with something that nobody saw confirmed.
+        ensure!(faulty("confirmed:3:kill").start()?.wait(DEMO)?.signal() == Some(9));
+    }
+    let mut first = faulty(fault).start()?;
+    let ended = first.wait(DEMO)?;
+    ensure!(ended.signal() == Some(9), "{ended}: {}{}", first.stdout(), first.stderr());
+    let mut second = whole.start()?;
+    let ended = second.wait(DEMO)?;
+    ensure!(ended.success(), "{ended}: {}{}", second.stdout(), second.stderr());
+    let found = "The audit found nothing";
+    ensure!(second.stdout().contains(found), "{}", second.stdout());
+    println!("embedded | {fault}");
+    Ok(())
+}
