@@ -4,30 +4,30 @@
 //! stands a gate: it lets through one step of the schedule at a time, and holds all others back.
 mod broker;
 mod caller;
-mod company;
-mod director;
+mod plan;
 mod predict;
-mod script;
+mod services;
 mod store;
+mod turn;
 
 use crate::choreography;
 use crate::screen::{Output, say, say_json};
 use anyhow::{Context, Result, anyhow, bail};
-use caller::World;
-use company::Company;
-use director::Director;
+use caller::Adapters;
+use plan::Plan;
 use predict::{Key, predict};
 use quadrille_check::{Choreography, Delivery, Network, Schedule};
 use quadrille_core::{Service, Wiring};
 use quadrille_runtime::config::Config;
 use quadrille_runtime::entry::Failed;
 use quadrille_runtime::platform::Platform;
-use script::{Cue, Script, Stuck};
 use serde::Serialize;
 use serde_json::Value;
+use services::Services;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use turn::{Stuck, Turn, Turns};
 
 /// A schedule is a few hundred steps; more bytes than this are something else.
 const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -74,8 +74,8 @@ pub struct Replay {
     platform: Platform,
     on: String,
     schedule: Schedule,
-    director: Director,
-    company: Company,
+    plan: Plan,
+    services: Services,
     /// By service: its entities after the last step, as the checker has them.
     predicted: BTreeMap<&'static str, BTreeMap<String, Value>>,
 }
@@ -93,8 +93,8 @@ impl Replay {
         mut schedule: Schedule,
         all: &'static [Wiring],
     ) -> Result<Self> {
-        let director = Director { all };
-        if schedule.steps.iter().any(|step| director.needs_replicas(step)) {
+        let plan = Plan { all };
+        if schedule.steps.iter().any(|step| plan.needs_replicas(step)) {
             bail!("how replicas take turns cannot be forced from outside: no replay of this one");
         }
         let broker = if config.amqp_url.is_some() { "RabbitMQ" } else { "the embedded broker" };
@@ -103,12 +103,12 @@ impl Replay {
         if schedule.network == Network::Repeating.to_string() {
             mark_repeats(&mut schedule.steps);
         }
-        let answers = director.answers(&schedule.steps)?;
+        let answers = plan.answers(&schedule.steps)?;
         let platform = Platform::open(config, "replay").await?;
-        let script = Script::new();
-        let world = World::new(script.clone(), answers);
-        let company = Company::new(platform.broker().clone(), script, world);
-        Ok(Self { platform, on, schedule, director, company, predicted: BTreeMap::new() })
+        let turns = Turns::new();
+        let adapters = Adapters::new(turns.clone(), answers);
+        let services = Services::new(platform.broker().clone(), turns, adapters);
+        Ok(Self { platform, on, schedule, plan, services, predicted: BTreeMap::new() })
     }
 
     /// Starts a service with the entities that it has at the start of the choreography.
@@ -117,9 +117,9 @@ impl Replay {
     /// If its store or its queue is not empty, or a step does not fit it.
     pub async fn seat<S: Service>(&mut self, at_start: &Choreography) -> Result<()> {
         let start: &BTreeMap<Key<S>, S::Entity> = at_start.entities::<S>();
-        self.predicted.insert(S::NAME, predict::<S>(start, &self.schedule.steps, &self.director)?);
+        self.predicted.insert(S::NAME, predict::<S>(start, &self.schedule.steps, &self.plan)?);
         let store = self.platform.store(S::NAME).await?;
-        self.company.seat::<S>(store, start).await
+        self.services.seat::<S>(store, start).await
     }
 
     /// Plays all steps, and compares.
@@ -139,32 +139,32 @@ impl Replay {
             Some(stopped) => stopped,
             None => self.compare().await?,
         };
-        self.company.close().await?;
+        self.services.close().await?;
         self.platform.close().await;
         let Schedule { scope, network, why, .. } = self.schedule;
         Ok(Played { scope, network, why, on: self.on, steps, outcome })
     }
 
     async fn step(&self, number: usize, step: &Delivery) -> Result<Result<(), Stuck>> {
-        let way = match self.director.way(step) {
+        let way = match self.plan.way(step) {
             Ok(Some(way)) => way,
             Ok(None) => return Ok(Ok(())),
             Err(why) => return Ok(Err(Stuck::Refused(why.to_owned()))),
         };
         let Delivery { to, message, subject, body, .. } = step.clone();
-        let cue = Cue { number, way, to, message, subject, body };
-        if self.director.comes_from_outside(step) {
-            let version = self.director.version(step)?;
-            self.company.command(number, &cue, version).await?;
+        let turn = Turn { number, way, to, message, subject, body };
+        if self.plan.comes_from_outside(step) {
+            let version = self.plan.version(step)?;
+            self.services.command(number, &turn, version).await?;
         }
-        Ok(self.company.step(cue).await)
+        Ok(self.services.step(turn).await)
     }
 
     async fn compare(&self) -> Result<Outcome> {
         let rejected =
             self.schedule.steps.last().filter(|_| self.schedule.why.contains("rejected"));
         if let Some(last) = rejected {
-            let parked = self.company.parked().await?;
+            let parked = self.services.parked().await?;
             let there = parked.iter().any(|(service, row)| {
                 *service == last.to && row.name.as_deref() == Some(&last.message)
             });
@@ -180,7 +180,7 @@ impl Replay {
         }
         let mut differences = Vec::new();
         for (service, predicted) in &self.predicted {
-            let found = self.company.entities(service).await?;
+            let found = self.services.entities(service).await?;
             let keys: std::collections::BTreeSet<_> =
                 predicted.keys().chain(found.keys()).collect();
             for key in keys {

@@ -7,8 +7,8 @@ mod ports;
 
 use crate::adapter::Caller;
 use crate::broker::Broker;
-use crate::store::Store;
-use ports::{FaultyBroker, FaultyCaller, FaultyStore};
+use crate::store::{Layered, Store};
+use ports::{FaultyBroker, FaultyCaller};
 use quadrille_core::Service;
 use rustix::process::{Signal, getpid, kill_process};
 use std::future::Future;
@@ -190,7 +190,7 @@ impl Faults {
     }
 
     pub(crate) fn store(&self, inner: Arc<dyn Store>) -> Arc<dyn Store> {
-        Arc::new(FaultyStore { inner, faults: self.clone() })
+        Arc::new(Layered { inner, layer: self.clone() })
     }
 
     pub(crate) fn caller<S: Service>(

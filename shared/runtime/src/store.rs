@@ -1,4 +1,8 @@
 //! The port to a store: one transaction for many messages, the journal that is the outbox too, and what waits in rows.
+mod layered;
+
+pub use layered::{Layer, Layered};
+
 use crate::message::{Message, Raw};
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,5 +1,5 @@
 //! A broker that hands out the one delivery whose turn it is, and holds back all others.
-use super::script::{Cue, Script, Way};
+use super::turn::{Turn, Turns, Way};
 use async_trait::async_trait;
 use quadrille_runtime::broker::{
     Broker, BrokerError, Confirmed, Consumer, Delivery, Outgoing, Topology,
@@ -14,7 +14,7 @@ const PREFETCH: u16 = 512;
 
 pub(super) struct Gated {
     pub(super) inner: Arc<dyn Broker>,
-    pub(super) script: Arc<Script>,
+    pub(super) turns: Arc<Turns>,
     pub(super) service: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl Broker for Gated {
     async fn consume(&self, queue: &str, _: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         Ok(Box::new(Held {
             inner: self.inner.consume(queue, PREFETCH).await?,
-            script: self.script.clone(),
+            turns: self.turns.clone(),
             service: self.service,
             waiting: Vec::new(),
             handed: Vec::new(),
@@ -50,7 +50,7 @@ impl Broker for Gated {
 
 struct Held {
     inner: Box<dyn Consumer>,
-    script: Arc<Script>,
+    turns: Arc<Turns>,
     service: &'static str,
     /// Came, and wait for their turn.
     waiting: Vec<Delivery>,
@@ -63,42 +63,42 @@ struct Held {
 }
 
 impl Held {
-    fn turn(&mut self) -> Option<Delivery> {
-        let cue = self.script.open(&[Way::Delivery, Way::Redelivery])?;
-        if cue.to != self.service {
+    fn released(&mut self) -> Option<Delivery> {
+        let turn = self.turns.open(&[Way::Delivery, Way::Redelivery])?;
+        if turn.to != self.service {
             return None;
         }
-        let mut found = if cue.way == Way::Redelivery {
+        let mut found = if turn.way == Way::Redelivery {
             let mut handed = self.handed.iter().map(|(_, _, delivery)| delivery);
-            let again = handed.find(|delivery| is(&cue, &delivery.raw))?.clone();
+            let again = handed.find(|delivery| is(&turn, &delivery.raw))?.clone();
             Delivery { redelivered: true, ..again }
         } else {
-            let at = self.waiting.iter().position(|delivery| is(&cue, &delivery.raw))?;
+            let at = self.waiting.iter().position(|delivery| is(&turn, &delivery.raw))?;
             self.waiting.remove(at)
         };
-        self.script.take();
+        self.turns.take();
         self.last += 1;
-        self.handed.push((self.last, cue.number, found.clone()));
+        self.handed.push((self.last, turn.number, found.clone()));
         found.tag = self.last;
         Some(found)
     }
 }
 
-fn is(cue: &Cue, raw: &Raw) -> bool {
+fn is(turn: &Turn, raw: &Raw) -> bool {
     let events = wire::decode(raw, 0);
-    events.iter().flatten().any(|message| cue.is(&message.name, &message.body))
+    events.iter().flatten().any(|message| turn.is(&message.name, &message.body))
 }
 
 #[async_trait]
 impl Consumer for Held {
     async fn receive(&mut self, _: usize) -> Result<Vec<Delivery>, BrokerError> {
-        let mut cues = self.script.listen();
+        let mut changes = self.turns.listen();
         loop {
-            if let Some(delivery) = self.turn() {
+            if let Some(delivery) = self.released() {
                 return Ok(vec![delivery]);
             }
             tokio::select! { biased;
-                changed = cues.changed() => changed.expect("the script outlives its services"),
+                changed = changes.changed() => changed.expect("the turns outlive the services"),
                 came = self.inner.receive(usize::from(PREFETCH)) => {
                     for delivery in came? {
                         self.unsettled.push_back((delivery.tag, false));
@@ -114,7 +114,7 @@ impl Consumer for Held {
             if let Some(one) = self.unsettled.iter_mut().find(|(tag, _)| *tag == delivery.tag) {
                 one.1 = true;
             }
-            self.script.done(*number);
+            self.turns.done(*number);
         }
         // The broker settles all up to a tag, so it is told of what has nothing open before it.
         let mut settled = None;

@@ -1,5 +1,5 @@
 //! An adapter that is asked, and answers, when its turn has come.
-use super::script::{Cue, Script, Way};
+use super::turn::{Turn, Turns, Way};
 use async_trait::async_trait;
 use quadrille_core::{Messages as _, Service};
 use quadrille_runtime::adapter::{Call, CallError, Caller};
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 /// What an adapter is to answer to a request, and what it was asked so far.
 #[derive(Debug)]
-pub(super) struct World {
-    script: Arc<Script>,
+pub(super) struct Adapters {
+    turns: Arc<Turns>,
     /// By the number of the request's step: the answer's, and the answer.
     answers: HashMap<usize, Expected>,
     /// By the request's id: the number of the step in which it arrived.
@@ -29,10 +29,10 @@ pub(super) struct Expected {
     pub(super) body: Value,
 }
 
-impl World {
-    pub(super) fn new(script: Arc<Script>, answers: HashMap<usize, Expected>) -> Arc<Self> {
+impl Adapters {
+    pub(super) fn new(turns: Arc<Turns>, answers: HashMap<usize, Expected>) -> Arc<Self> {
         let (asked, answering) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { script, answers, asked, answering })
+        Arc::new(Self { turns, answers, asked, answering })
     }
 
     /// The step that ends with the commit of the answer to this request.
@@ -40,36 +40,37 @@ impl World {
         self.answering.lock().expect("nobody panics with it").get(&request).copied()
     }
 
-    async fn cue(&self, fits: impl Fn(&Cue) -> bool) -> Arc<Cue> {
-        let mut cues = self.script.listen();
+    async fn turn(&self, fits: impl Fn(&Turn) -> bool) -> Arc<Turn> {
+        let mut changes = self.turns.listen();
         loop {
-            if let Some(cue) = self.script.open(&[Way::Request, Way::Answer])
-                && fits(&cue)
+            if let Some(turn) = self.turns.open(&[Way::Request, Way::Answer])
+                && fits(&turn)
             {
-                self.script.take();
-                return cue;
+                self.turns.take();
+                return turn;
             }
-            cues.changed().await.expect("the script outlives its services");
+            changes.changed().await.expect("the turns outlive the services");
         }
     }
 }
 
 #[async_trait]
-impl<S: Service> Caller<S> for World {
+impl<S: Service> Caller<S> for Adapters {
     async fn call(&self, request: S::Requests, call: &Call) -> Result<S::Consumes, CallError> {
         let known = self.asked.lock().expect("nobody panics with it").get(&call.key).copied();
         let number = match known {
             Some(number) => number,
             None => {
-                let cue = self.cue(|cue| cue.way == Way::Request && cue.is_typed(&request)).await;
-                self.asked.lock().expect("nobody panics with it").insert(call.key, cue.number);
-                self.script.done(cue.number);
-                cue.number
+                let turn =
+                    self.turn(|turn| turn.way == Way::Request && turn.is_typed(&request)).await;
+                self.asked.lock().expect("nobody panics with it").insert(call.key, turn.number);
+                self.turns.done(turn.number);
+                turn.number
             }
         };
         // What the schedule leaves open stays so: the call ends at its deadline, and is made again.
         let Some(expected) = self.answers.get(&number) else { return pending().await };
-        self.cue(|cue| cue.way == Way::Answer && cue.number == expected.number).await;
+        self.turn(|turn| turn.way == Way::Answer && turn.number == expected.number).await;
         self.answering.lock().expect("nobody panics with it").insert(call.key, expected.number);
         let (name, body) = (&expected.message, expected.body.clone());
         S::Consumes::decode(name, expected.version, body).map_err(|error| {

@@ -1,5 +1,5 @@
 //! The entities of one service after a schedule, by its own `react` and nothing else.
-use super::director::Director;
+use super::plan::Plan;
 use anyhow::{Result, anyhow};
 use quadrille_check::Delivery;
 use quadrille_core::{Cx, Keyed, Messages, Service, UnitOfWork};
@@ -12,11 +12,11 @@ pub(super) type Key<S> = <<S as Service>::Consumes as Keyed>::Key;
 pub(super) fn predict<S: Service>(
     start: &BTreeMap<Key<S>, S::Entity>,
     steps: &[Delivery],
-    director: &Director,
+    plan: &Plan,
 ) -> Result<BTreeMap<String, Value>> {
     let mut entities = start.clone();
-    for step in steps.iter().filter(|step| step.to == S::NAME && director.is_decided(step)) {
-        let version = director.version(step)?;
+    for step in steps.iter().filter(|step| step.to == S::NAME && plan.is_decided(step)) {
+        let version = plan.version(step)?;
         let message =
             S::Consumes::decode(&step.message, version, step.body.clone()).map_err(|error| {
                 anyhow!("{} of the schedule is not readable: {error:?}", step.message)

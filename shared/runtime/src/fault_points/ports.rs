@@ -3,14 +3,11 @@ use super::{Faults, Point};
 use crate::adapter::{Call, CallError, Caller};
 use crate::broker::{Broker, BrokerError, Confirmed, Consumer, Delivery, Outgoing, Topology};
 use crate::store::{
-    Census, Changes, Committed, Decision, Due, EntityRow, JournalRow, Loaded, ParkedFilter,
-    ParkedRow, RequestRow, Store, StoreError, Transaction, Unconfirmed, Wanted,
+    Changes, Committed, Due, Layer, Loaded, StoreError, Transaction, Unconfirmed, Wanted,
 };
 use async_trait::async_trait;
 use quadrille_core::Service;
-use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 pub(super) struct FaultyCaller<S: Service> {
     pub(super) inner: Arc<dyn Caller<S>>,
@@ -134,86 +131,20 @@ impl Transaction for FaultyUnit {
     }
 }
 
-pub(super) struct FaultyStore {
-    pub(super) inner: Arc<dyn Store>,
-    pub(super) faults: Faults,
-}
-
-#[async_trait]
-impl Store for FaultyStore {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        let inner = self.inner.begin().await?;
-        Ok(Box::new(FaultyUnit { inner, faults: self.faults.clone() }))
+/// The faults around a store.
+impl Layer for Faults {
+    fn unit(&self, inner: Box<dyn Transaction>) -> Box<dyn Transaction> {
+        Box::new(FaultyUnit { inner, faults: self.clone() })
     }
-    async fn due(&self, limit: u32, lease_ms: i64) -> Result<Vec<Due>, StoreError> {
-        let due = self.inner.due(limit, lease_ms).await?;
-        if due.iter().any(|due| matches!(due, Due::Timer(_))) {
-            self.faults.reach(Point::TimerDue);
+    fn due(&self, found: Vec<Due>) -> Vec<Due> {
+        if found.iter().any(|due| matches!(due, Due::Timer(_))) {
+            self.reach(Point::TimerDue);
         }
-        Ok(due)
+        found
     }
-    async fn next_due_in_ms(&self) -> Result<Option<i64>, StoreError> {
-        self.inner.next_due_in_ms().await
-    }
-    async fn claim_requests(
-        &self,
-        limit: u32,
-        lease_ms: i64,
-    ) -> Result<Vec<RequestRow>, StoreError> {
-        self.inner.claim_requests(limit, lease_ms).await
-    }
-    async fn release_request(&self, id: Uuid, after_ms: i64) -> Result<(), StoreError> {
-        self.inner.release_request(id, after_ms).await
-    }
-    async fn unconfirmed(&self, age_ms: i64, limit: u32) -> Result<Vec<Unconfirmed>, StoreError> {
-        let found = self.inner.unconfirmed(age_ms, limit).await?;
+    fn swept(&self, found: &[Unconfirmed]) {
         if !found.is_empty() {
-            self.faults.reach(Point::Swept);
+            self.reach(Point::Swept);
         }
-        Ok(found)
-    }
-    async fn count_attempts(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, u32>, StoreError> {
-        self.inner.count_attempts(ids).await
-    }
-    async fn history(&self, entities: &[String]) -> Result<Vec<JournalRow>, StoreError> {
-        self.inner.history(entities).await
-    }
-    async fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
-        self.inner.journal(after, limit).await
-    }
-    async fn entities(
-        &self,
-        prefix: &str,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<EntityRow>, StoreError> {
-        self.inner.entities(prefix, after, limit).await
-    }
-    async fn overdue(&self, limit: u32) -> Result<Vec<EntityRow>, StoreError> {
-        self.inner.overdue(limit).await
-    }
-    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedRow>, StoreError> {
-        self.inner.parked(filter).await
-    }
-    async fn decide_parked(
-        &self,
-        ids: &[Uuid],
-        status: &str,
-        by: &str,
-        why: &str,
-    ) -> Result<Vec<Uuid>, StoreError> {
-        self.inner.decide_parked(ids, status, by, why).await
-    }
-    async fn decisions(&self, parked: Uuid) -> Result<Vec<Decision>, StoreError> {
-        self.inner.decisions(parked).await
-    }
-    async fn census(&self) -> Result<Census, StoreError> {
-        self.inner.census().await
-    }
-    async fn purge(&self, older_than_ms: i64, limit: u32) -> Result<u64, StoreError> {
-        self.inner.purge(older_than_ms, limit).await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }

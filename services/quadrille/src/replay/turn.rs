@@ -1,4 +1,4 @@
-//! Whose turn it is: one step of a schedule at a time, and everybody waits for their cue.
+//! Whose turn it is: one step of a schedule at a time, and everybody waits for their turn.
 use quadrille_core::Messages;
 use quadrille_runtime::message::body_of;
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub(super) enum Way {
 
 /// The step whose turn it is.
 #[derive(Clone, Debug)]
-pub(super) struct Cue {
+pub(super) struct Turn {
     pub(super) number: usize,
     pub(super) way: Way,
     pub(super) to: String,
@@ -37,7 +37,7 @@ pub(super) struct Cue {
     pub(super) body: Value,
 }
 
-impl Cue {
+impl Turn {
     pub(super) fn is(&self, message: &str, body: &[u8]) -> bool {
         self.message == message && serde_json::from_slice(body).is_ok_and(|b: Value| b == self.body)
     }
@@ -58,10 +58,10 @@ enum Stand {
     Refused(String),
 }
 
-/// One schedule while it is played; shared by everything that waits for a cue.
+/// One schedule while it is played; shared by everything that waits for a turn.
 #[derive(Debug)]
-pub(super) struct Script {
-    cue: watch::Sender<Option<Arc<Cue>>>,
+pub(super) struct Turns {
+    turn: watch::Sender<Option<Arc<Turn>>>,
     stand: Mutex<Stand>,
     moved: watch::Sender<u64>,
 }
@@ -81,18 +81,18 @@ impl fmt::Display for Stuck {
     }
 }
 
-impl Script {
+impl Turns {
     pub(super) fn new() -> Arc<Self> {
-        let (cue, _) = watch::channel(None);
+        let (turn, _) = watch::channel(None);
         let (moved, _) = watch::channel(0);
-        Arc::new(Self { cue, stand: Mutex::default(), moved })
+        Arc::new(Self { turn, stand: Mutex::default(), moved })
     }
 
-    /// Gives a cue, and waits until whoever it is for has done it.
-    pub(super) async fn give(&self, cue: Cue) -> Result<(), Stuck> {
+    /// Gives a turn, and waits until whoever it is for has done it.
+    pub(super) async fn give(&self, turn: Turn) -> Result<(), Stuck> {
         let mut moved = self.moved.subscribe();
         *self.stand() = Stand::Open;
-        self.cue.send_replace(Some(Arc::new(cue)));
+        self.turn.send_replace(Some(Arc::new(turn)));
         let done = async {
             loop {
                 match &*self.stand() {
@@ -104,19 +104,19 @@ impl Script {
             }
         };
         let ended = tokio::time::timeout(STEP_DEADLINE, done).await;
-        self.cue.send_replace(None);
+        self.turn.send_replace(None);
         ended.unwrap_or(Err(Stuck::Late))
     }
 
-    /// For those who wait: changes with each cue.
-    pub(super) fn listen(&self) -> watch::Receiver<Option<Arc<Cue>>> {
-        self.cue.subscribe()
+    /// For those who wait: changes with each turn.
+    pub(super) fn listen(&self) -> watch::Receiver<Option<Arc<Turn>>> {
+        self.turn.subscribe()
     }
 
-    /// The cue, if it comes in this way and nobody has taken it up.
-    pub(super) fn open(&self, ways: &[Way]) -> Option<Arc<Cue>> {
-        let cue = self.cue.borrow().clone()?;
-        (ways.contains(&cue.way) && *self.stand() == Stand::Open).then_some(cue)
+    /// The turn, if it comes in this way and nobody has taken it up.
+    pub(super) fn open(&self, ways: &[Way]) -> Option<Arc<Turn>> {
+        let turn = self.turn.borrow().clone()?;
+        (ways.contains(&turn.way) && *self.stand() == Stand::Open).then_some(turn)
     }
 
     pub(super) fn take(&self) {
@@ -133,7 +133,7 @@ impl Script {
     }
 
     fn end(&self, number: usize, stand: Stand) {
-        let current = self.cue.borrow().as_ref().map(|cue| cue.number);
+        let current = self.turn.borrow().as_ref().map(|turn| turn.number);
         if current == Some(number) {
             *self.stand() = stand;
             self.moved.send_modify(|times| *times += 1);

@@ -1,8 +1,8 @@
 //! The real services on a real broker and real stores, each of their steps held until its turn.
 use super::broker;
-use super::caller::World;
-use super::script::{Cue, Script, Stuck};
+use super::caller::Adapters;
 use super::store;
+use super::turn::{Stuck, Turn, Turns};
 use anyhow::{Context, Result, bail};
 use quadrille_core::{Keyed, Service};
 use quadrille_runtime::broker::{Broker, Outgoing, Topology};
@@ -10,7 +10,9 @@ use quadrille_runtime::clock::SystemClock;
 use quadrille_runtime::message::Message;
 use quadrille_runtime::metrics::Metrics;
 use quadrille_runtime::processor::{self, Parts};
-use quadrille_runtime::store::{Changes, EntityRow, ParkedFilter, ParkedRow, Store, StoreError};
+use quadrille_runtime::store::{
+    Changes, EntityRow, Layered, ParkedFilter, ParkedRow, Store, StoreError,
+};
 use quadrille_runtime::wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,19 +29,19 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// More than any schedule leaves behind.
 const ROWS_MAX: u32 = 10_000;
 
-pub(super) struct Company {
+pub(super) struct Services {
     broker: Arc<dyn Broker>,
-    script: Arc<Script>,
-    world: Arc<World>,
+    turns: Arc<Turns>,
+    adapters: Arc<Adapters>,
     stores: BTreeMap<&'static str, Arc<dyn Store>>,
     running: JoinSet<Result<(), StoreError>>,
     stop: CancellationToken,
 }
 
-impl Company {
-    pub(super) fn new(broker: Arc<dyn Broker>, script: Arc<Script>, world: Arc<World>) -> Self {
+impl Services {
+    pub(super) fn new(broker: Arc<dyn Broker>, turns: Arc<Turns>, adapters: Arc<Adapters>) -> Self {
         let (stores, running) = (BTreeMap::new(), JoinSet::new());
-        Self { broker, script, world, stores, running, stop: CancellationToken::new() }
+        Self { broker, turns, adapters, stores, running, stop: CancellationToken::new() }
     }
 
     /// Starts a service with these entities. Its store and its queue must be empty: what is there
@@ -65,17 +67,18 @@ impl Company {
             unit.load(&Default::default()).await?;
             unit.commit(changes).await?;
         }
-        let (script, world) = (self.script.clone(), self.world.clone());
+        let (turns, adapters) = (self.turns.clone(), self.adapters.clone());
         let broker =
-            broker::Gated { inner: self.broker.clone(), script: script.clone(), service: name };
+            broker::Gated { inner: self.broker.clone(), turns: turns.clone(), service: name };
         self.stores.insert(name, store.clone());
         let timers = Arc::default();
-        let store = store::Gated { inner: store, script, world, service: name, timers };
+        let gate = store::Gated { turns, adapters, service: name, timers };
+        let store = Layered { inner: store, layer: gate };
         let parts = Parts::<S> {
             broker: Arc::new(broker),
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            caller: Some(self.world.clone()),
+            caller: Some(self.adapters.clone()),
             metrics: Arc::<Metrics>::default(),
             health: Arc::default(),
             batch_max: 1,
@@ -86,33 +89,33 @@ impl Company {
     }
 
     /// What an upstream system says.
-    pub(super) async fn command(&self, number: usize, cue: &Cue, version: u16) -> Result<()> {
+    pub(super) async fn command(&self, number: usize, turn: &Turn, version: u16) -> Result<()> {
         let message = Message {
             id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("replay {number}").as_bytes()),
-            name: cue.message.clone(),
+            name: turn.message.clone(),
             version,
             source: "replay".to_owned(),
-            subject: cue.subject.clone(),
-            correlation: cue.subject.clone(),
+            subject: turn.subject.clone(),
+            correlation: turn.subject.clone(),
             causation: None,
             time_ms: 0,
             position: None,
             traceparent: None,
-            body: serde_json::to_vec(&cue.body).context("writing a body")?.into(),
+            body: serde_json::to_vec(&turn.body).context("writing a body")?.into(),
             outside: false,
         };
         let exchange = Topology::exchange_of("commands");
-        let routing_key = wire::kind_of(&cue.message, version);
+        let routing_key = wire::kind_of(&turn.message, version);
         let batch = [Outgoing { exchange, routing_key, messages: vec![message] }];
         let confirmed = self.broker.publish(&batch).await?;
         if !(confirmed.unroutable.is_empty() && confirmed.refused.is_empty()) {
-            bail!("the broker has no queue for {}", cue.message);
+            bail!("the broker has no queue for {}", turn.message);
         }
         Ok(())
     }
 
-    pub(super) async fn step(&self, cue: Cue) -> Result<(), Stuck> {
-        self.script.give(cue).await
+    pub(super) async fn step(&self, turn: Turn) -> Result<(), Stuck> {
+        self.turns.give(turn).await
     }
 
     /// The entities of a service, as they are stored.

@@ -1,22 +1,22 @@
 //! How the steps of a schedule come about among those who take part.
 use super::caller::Expected;
-use super::script::Way;
+use super::turn::Way;
 use anyhow::{Result, bail};
 use quadrille_check::{Delivery, How};
 use quadrille_core::{Descriptor, Wiring};
 use std::collections::HashMap;
 
 #[derive(Debug)]
-pub(super) struct Director {
+pub(super) struct Plan {
     pub(super) all: &'static [Wiring],
 }
 
-impl Director {
+impl Plan {
     fn find(&self, name: &str) -> Option<&Wiring> {
         self.all.iter().find(|wiring| wiring.name == name)
     }
 
-    /// An adapter that one of the services calls; others are the world's own.
+    /// An adapter that one of the services calls; others are the adapters's own.
     fn is_called(&self, name: &str) -> bool {
         let asked = |d: &Descriptor| {
             self.all.iter().any(|wiring| wiring.requests.iter().any(|r| r.name == d.name))
