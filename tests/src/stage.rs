@@ -5,9 +5,9 @@
 
 mod doom;
 mod order;
+mod processes;
 mod receipts;
 mod sender;
-mod troupe;
 
 pub use order::{OrderSpec, order_id};
 pub use receipts::Outcomes;
@@ -25,9 +25,9 @@ use quadrille_runtime::store::{ParkedFilter, ParkedRow};
 use serde_json::json;
 
 use crate::servers::{Postgres, RabbitMq};
+use processes::Processes;
 use receipts::Receipts;
 use sender::Sender;
-use troupe::Troupe;
 
 /// How long anything may take that is not a fault: a loaded machine needs seconds, not minutes.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ pub struct Stage {
     amqp_url: Option<String>,
     sender: Sender,
     stores: Opened,
-    troupe: Troupe,
+    processes: Processes,
     receipts: Mutex<Receipts>,
 }
 
@@ -102,8 +102,8 @@ impl Stage {
     pub async fn start(kind: Kind) -> Result<Stage> {
         match kind {
             Kind::Embedded => {
-                let (troupe, stores, local) = Troupe::embedded().await?;
-                Ok(Stage::of(kind, None, Sender::local(local), stores, troupe))
+                let (processes, stores, local) = Processes::embedded().await?;
+                Ok(Stage::of(kind, None, Sender::local(local), stores, processes))
             }
             _ => Stage::start_on(kind, Ground::of(RabbitMq::shared())).await,
         }
@@ -112,16 +112,16 @@ impl Stage {
     /// Starts it on these servers; not for [`Kind::Embedded`], which needs none.
     pub async fn start_on(kind: Kind, ground: Ground<'_>) -> Result<Stage> {
         let url = ground.vhost.map_or_else(|| ground.broker.vhost(), |url| Ok(url.to_owned()))?;
-        let (troupe, stores) = match kind {
+        let (processes, stores) = match kind {
             Kind::Embedded => bail!("the embedded system stands on nothing"),
-            Kind::AmqpSqlite => Troupe::on_files(&url, ground).await?,
+            Kind::AmqpSqlite => Processes::on_files(&url, ground).await?,
             Kind::AmqpPostgres { replicas } => {
                 let store = ground.store.unwrap_or_else(|| Postgres::shared());
                 let made = ground.database.map_or_else(|| store.database(), |url| Ok(url.into()));
-                Troupe::on_database(&url, &made?, replicas, ground).await?
+                Processes::on_database(&url, &made?, replicas, ground).await?
             }
         };
-        Ok(Stage::of(kind, Some(url.clone()), Sender::amqp(url), stores, troupe))
+        Ok(Stage::of(kind, Some(url.clone()), Sender::amqp(url), stores, processes))
     }
 
     fn of(
@@ -129,10 +129,10 @@ impl Stage {
         amqp_url: Option<String>,
         sender: Sender,
         stores: Stores,
-        troupe: Troupe,
+        processes: Processes,
     ) -> Stage {
         let stores = Opened(stores);
-        Stage { kind, amqp_url, sender, stores, troupe, receipts: Mutex::default() }
+        Stage { kind, amqp_url, sender, stores, processes, receipts: Mutex::default() }
     }
 
     /// What it runs on.
@@ -296,42 +296,42 @@ impl Stage {
 
     /// Kills one process of a service as a crash would, and starts it again.
     pub async fn crash(&mut self, service: &str) -> Result<()> {
-        self.troupe.crash(service)
+        self.processes.crash(service)
     }
 
     /// Kills every process of a service as a crash would; nobody starts them again.
     pub fn kill(&mut self, service: &str) -> Result<()> {
-        self.troupe.kill(service)
+        self.processes.kill(service)
     }
 
     /// Starts a service again that was killed.
     pub fn revive(&mut self, service: &str) -> Result<()> {
-        self.troupe.revive(service)
+        self.processes.revive(service)
     }
 
     /// Stops every process where it stands: connections stay open and nobody does anything.
     pub fn freeze(&self) {
-        self.troupe.freeze();
+        self.processes.freeze();
     }
 
     /// Lets them go on after `freeze`.
     pub fn thaw(&self) {
-        self.troupe.thaw();
+        self.processes.thaw();
     }
 
     /// Waits until each process of a service has begun to consume so often since its start.
     pub fn wait_until_consuming(&mut self, service: &str, times: usize) -> Result<()> {
-        self.troupe.wait_until_consuming(service, times)
+        self.processes.wait_until_consuming(service, times)
     }
 
     /// Asks every process to end and waits; an error unless all leave with 0 in time.
     pub async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
-        self.troupe.stop(deadline).await
+        self.processes.stop(deadline).await
     }
 
     /// Starts every process again after `stop`.
     pub fn start_again(&mut self) -> Result<()> {
-        self.troupe.start_again()
+        self.processes.start_again()
     }
 
     /// The virtual host alone, as `rabbitmqctl` wants it; none if it is embedded.
@@ -341,19 +341,19 @@ impl Stage {
 
     /// The folder with the files of SQLite, if that is what it runs on.
     pub fn data(&self) -> Option<&Path> {
-        self.troupe.data()
+        self.processes.data()
     }
 
     /// Lines in the logs of a service that contain `text`, of all its processes that run.
     pub fn logged(&self, service: &str, text: &str) -> Vec<String> {
-        self.troupe.logged(service, text)
+        self.processes.logged(service, text)
     }
 
     /// How many messages a service's own counters say it has parked for this reason.
     pub fn counted_as_parked(&mut self, service: &str, reason: &str) -> Result<u64> {
         let labels = [format!("service=\"{service}\""), format!("reason=\"{reason}\"")];
         let mut sum = 0;
-        for text in self.troupe.metrics(service)? {
+        for text in self.processes.metrics(service)? {
             let lines =
                 text.lines().filter(|line| line.starts_with("quadrille_dead_letters_total"));
             for line in lines.filter(|line| labels.iter().all(|label| line.contains(label))) {
@@ -366,12 +366,12 @@ impl Stage {
 
     /// An error if a process has ended that nobody asked to.
     pub fn all_alive(&mut self) -> Result<()> {
-        self.troupe.all_alive()
+        self.processes.all_alive()
     }
 
     async fn pause(&self, until: Instant, what: impl FnOnce() -> String) -> Result<()> {
         if Instant::now() >= until {
-            bail!("too late: {}\n{}", what(), self.troupe.said_last());
+            bail!("too late: {}\n{}", what(), self.processes.said_last());
         }
         tokio::time::sleep(POLL).await;
         Ok(())

@@ -20,10 +20,10 @@ mod fault;
 mod newer;
 mod plan;
 mod port;
+mod processes;
 mod shrink;
 mod store;
 mod trace;
-mod troupe;
 mod world;
 
 pub use broker::ModelBroker;
@@ -34,9 +34,9 @@ pub use errors::Errors;
 pub use fault::{Fault, FaultId, FaultSet, Injected};
 pub use plan::{BEGINNING_MS, CrashAt, Plan, When};
 pub use port::Port;
+pub use processes::{Participant, Processes};
 pub use shrink::{Schedule, Tried, shrink};
 pub use store::ModelStore;
-pub use troupe::{Role, Troupe};
 pub use world::{Life, World};
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A message that came too early waits for its entity, and no longer than it may.
 use quadrille_core::prelude::*;
 use quadrille_runtime::message::Raw;
-use quadrille_sim::{ModelBroker, Plan, Role, Troupe, World, play};
+use quadrille_sim::{ModelBroker, Participant, Plan, Processes, World, play};
 use std::sync::Arc;
 
 events! {
@@ -47,7 +47,7 @@ const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 fn parked_after(keys: &[(&str, u32)]) -> Vec<String> {
     let plan = Plan::calm(1);
     play(&plan, async |world: Arc<World>| {
-        let troupe = Troupe::start(&world, &plan, &[Role::of::<Door>()]);
+        let processes = Processes::start(&world, &plan, &[Participant::of::<Door>()]);
         let outside = ModelBroker::new(&world.observer("door"));
         for (key, minutes) in keys {
             let raw = Raw { body: "{\"door\":1}".into(), ..Raw::default() };
@@ -57,7 +57,7 @@ fn parked_after(keys: &[(&str, u32)]) -> Vec<String> {
         tokio::time::sleep(MINUTE * 60).await;
         let parked = world.parked().into_iter().map(|(_, row)| row.reason).collect();
         assert_eq!(world.at_rest(), Ok(()));
-        troupe.stop().await;
+        processes.stop().await;
         assert_eq!(world.findings(), [""; 0]);
         parked
     })

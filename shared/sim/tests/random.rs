@@ -5,7 +5,9 @@ use quadrille_core::prelude::*;
 use quadrille_runtime::broker::Broker;
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::store::Store;
-use quadrille_sim::{Chance, FaultSet, ModelBroker, ModelStore, Plan, Role, Troupe, World, play};
+use quadrille_sim::{
+    Chance, FaultSet, ModelBroker, ModelStore, Participant, Plan, Processes, World, play,
+};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -141,8 +143,8 @@ fn rests(seed: u64) -> Option<BTreeSet<Rest>> {
 fn run(seed: u64, number: u64) -> Rest {
     let plan = Plan::faulty(seed << 8 | number, FaultSet::ALL);
     play(&plan, async |world: Arc<World>| {
-        let roles = [Role::of::<A>(), Role::of::<B>(), Role::of::<C>()];
-        let troupe = Troupe::start(&world, &plan, &roles);
+        let participants = [Participant::of::<A>(), Participant::of::<B>(), Participant::of::<C>()];
+        let processes = Processes::start(&world, &plan, &participants);
         let suffering = tokio::spawn(world.clone().suffer(FAULTY_MS));
         let body = format!("{{\"entity\":1,\"seed\":{seed}}}");
         let outside = ModelBroker::new(&world.observer("a"));
@@ -162,7 +164,7 @@ fn run(seed: u64, number: u64) -> Rest {
             world.operate();
             tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         }
-        troupe.stop().await;
+        processes.stop().await;
         assert_eq!(world.findings(), [""; 0], "{seed}/{number}");
         assert_eq!(world.parked(), [], "{seed}/{number}");
         let mut rest = Rest::default();

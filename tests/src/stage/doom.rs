@@ -18,15 +18,15 @@ impl Stage {
     /// Replaces a process of a service by one that ends at a fault point, as `committed:3:kill`.
     pub fn doom(&mut self, service: &'static str, fault: &str) -> Result<()> {
         // The program knows who it is by its name.
-        let named = self.troupe.keep(Keeper::new("faulty")?).join(service);
+        let named = self.processes.keep(Keeper::new("faulty")?).join(service);
         symlink(faulty_bin()?, &named)?;
         let faulty = |program: &Program| Ok(program.at(named).env("QUADRILLE_FAULT", fault));
-        self.troupe.replace(service, GRACE, faulty)
+        self.processes.replace(service, GRACE, faulty)
     }
 
     /// True if the doomed process has met its fate; an error if it ended otherwise.
     pub fn is_dead(&mut self, service: &str) -> Result<bool> {
-        let Some(status) = self.troupe.first_ended(service)? else { return Ok(false) };
+        let Some(status) = self.processes.first_ended(service)? else { return Ok(false) };
         let killed = status.signal() == Some(Signal::KILL.as_raw());
         ensure!(killed, "{service} ended with {status}, not by its own hand");
         Ok(true)
@@ -43,12 +43,12 @@ impl Stage {
 
     /// Starts the next life of a doomed process, in which it is as it should be.
     pub fn revive_doomed(&mut self, service: &str) -> Result<()> {
-        self.troupe.revive_first(service)
+        self.processes.revive_first(service)
     }
 
     /// Stops one of several processes of a service where it stands, or lets it go on.
     pub fn freeze_one(&mut self, service: &str, frozen: bool) -> Result<()> {
-        self.troupe.freeze_one(service, frozen)
+        self.processes.freeze_one(service, frozen)
     }
 
     /// Kills all processes of all services at once; nobody starts them again.

@@ -9,12 +9,12 @@ use quadrille_order::Order;
 use quadrille_payment::Payment;
 use quadrille_runtime::adapter::{Call, CallError, Caller};
 use quadrille_shipping::Shipment;
-use quadrille_sim::{Bug, Role, Unreliable};
+use quadrille_sim::{Bug, Participant, Unreliable};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// All services. What money did is in the ledger, whatever the services believe.
-pub(super) fn cast(ledger: &Ledger, bug: Option<Bug>) -> Vec<Role> {
+pub(super) fn participants(ledger: &Ledger, bug: Option<Bug>) -> Vec<Participant> {
     let provider: Arc<dyn Caller<Payment>> =
         Arc::new(SimulatedProvider::with_ledger(ledger.clone()));
     let fresh = match bug {
@@ -28,12 +28,12 @@ pub(super) fn cast(ledger: &Ledger, bug: Option<Bug>) -> Vec<Role> {
     };
     let carrier: Arc<dyn Caller<Shipment>> = Arc::new(SimulatedCarrier);
     vec![
-        Role::of::<Order>(),
-        Role::of::<Inventory>(),
-        Role::asking::<Payment>(move |port| {
+        Participant::of::<Order>(),
+        Participant::of::<Inventory>(),
+        Participant::asking::<Payment>(move |port| {
             Some(Arc::new(Unreliable::new(port, provider.clone())))
         }),
-        Role::asking::<Shipment>(move |port| {
+        Participant::asking::<Shipment>(move |port| {
             Some(Arc::new(Unreliable::new(port, carrier.clone())))
         }),
     ]

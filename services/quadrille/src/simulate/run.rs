@@ -1,5 +1,5 @@
 //! One run: all services on a world that fails, then healed, brought to rest, and audited.
-use super::outside::cast;
+use super::outside::participants;
 use super::work::{Sent, Work};
 use crate::audit::{Audit, audit};
 use crate::everyone::{SERVICES, Stores};
@@ -11,7 +11,7 @@ use quadrille_payment::Payment;
 use quadrille_runtime::journal::decode;
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::store::{EntityRow, JournalRow, StoreError};
-use quadrille_sim::{Errors, Injected, ModelBroker, ModelStore, Plan, Troupe, World, play};
+use quadrille_sim::{Errors, Injected, ModelBroker, ModelStore, Plan, Processes, World, play};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub fn run(plan: &Plan, script: &Script, errors: &Errors) -> Outcome {
 
 async fn perform(world: Arc<World>, plan: &Plan, script: &Script) -> Outcome {
     let ledger = Ledger::default();
-    let troupe = Troupe::start(&world, plan, &cast(&ledger, plan.bug));
+    let processes = Processes::start(&world, plan, &participants(&ledger, plan.bug));
     let stage = Stage { world: world.clone(), ledger, stores: stores(&world) };
     let suffering = tokio::spawn(world.clone().suffer(script.faulty_ms));
     let sends = script.work.sends.iter().cloned();
@@ -87,7 +87,7 @@ async fn perform(world: Arc<World>, plan: &Plan, script: &Script) -> Outcome {
         }
     }
     stage.rest(script).await;
-    troupe.stop().await;
+    processes.stop().await;
     let orders = match stage.judge(&script.work).await {
         Ok(orders) => orders,
         Err(error) => {

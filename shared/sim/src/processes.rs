@@ -38,18 +38,18 @@ type Run = dyn Fn(&Port, Setup) -> BoxFuture<'static, Result<(), StoreError>> + 
 
 /// A service, and how a process of it runs.
 #[derive(Clone)]
-pub struct Role {
+pub struct Participant {
     name: &'static str,
     run: Arc<Run>,
 }
 
-impl std::fmt::Debug for Role {
+impl std::fmt::Debug for Participant {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.debug_struct("Role").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Participant").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Role {
+impl Participant {
     /// A service that asks nobody outside.
     pub fn of<S: Service>() -> Self {
         Self::asking::<S>(|_| None)
@@ -80,45 +80,45 @@ impl Role {
 
 /// All processes of a run.
 #[derive(Debug)]
-pub struct Troupe {
+pub struct Processes {
     world: Arc<World>,
-    seats: Vec<JoinHandle<()>>,
+    replicas: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
 
-impl Troupe {
+impl Processes {
     /// Starts as many processes of each service as the plan's seed says.
-    pub fn start(world: &Arc<World>, plan: &Plan, roles: &[Role]) -> Self {
+    pub fn start(world: &Arc<World>, plan: &Plan, participants: &[Participant]) -> Self {
         let mut chance = Chance::stream(plan.seed, 2);
         let stop = CancellationToken::new();
-        let mut seats = Vec::new();
-        for role in roles {
-            let replicas = if plan.calm { 1 } else { chance.within(1..=plan.replicas.into()) };
+        let mut replicas = Vec::new();
+        for participant in participants {
+            let many = if plan.calm { 1 } else { chance.within(1..=plan.replicas.into()) };
             let setup = Setup {
                 batch_max: if plan.calm { 64 } else { *chance.pick(&[1, 2, 7, 256]) },
                 bundling: !plan.calm && chance.one_in(2),
             };
-            for replica in 1..=replicas as u32 {
-                let seat = Seat {
+            for number in 1..=many as u32 {
+                let replica = Replica {
                     world: world.clone(),
-                    role: role.clone(),
-                    replica,
+                    participant: participant.clone(),
+                    number,
                     setup,
                     stop: stop.clone(),
                     calm: plan.calm,
-                    chance: Chance::stream(plan.seed, 3 << 32 | seats.len() as u64),
+                    chance: Chance::stream(plan.seed, 3 << 32 | replicas.len() as u64),
                 };
-                seats.push(tokio::spawn(seat.fill()));
+                replicas.push(tokio::spawn(replica.keep_running()));
             }
         }
-        Self { world: world.clone(), seats, stop }
+        Self { world: world.clone(), replicas, stop }
     }
 
     /// Stops all as an operator would, and waits until they have ended.
     pub async fn stop(self) {
         self.stop.cancel();
-        for seat in self.seats {
-            if tokio::time::timeout(STOP_MAX, seat).await.is_err() {
+        for replica in self.replicas {
+            if tokio::time::timeout(STOP_MAX, replica).await.is_err() {
                 self.world.found(format!("a process did not stop within {STOP_MAX:?}"));
             }
         }
@@ -126,21 +126,21 @@ impl Troupe {
 }
 
 /// The place of one replica: there is always a process in it, or soon another one.
-struct Seat {
+struct Replica {
     world: Arc<World>,
-    role: Role,
-    replica: u32,
+    participant: Participant,
+    number: u32,
     setup: Setup,
     stop: CancellationToken,
     calm: bool,
     chance: Chance,
 }
 
-impl Seat {
-    async fn fill(mut self) {
+impl Replica {
+    async fn keep_running(mut self) {
         let mut newer = false;
         while !self.stop.is_cancelled() {
-            let port = self.world.born(self.role.name, self.replica, newer);
+            let port = self.world.born(self.participant.name, self.number, newer);
             let died = self.live(&port).await;
             if died {
                 self.is_missed(&port);
@@ -160,7 +160,7 @@ impl Seat {
     /// One process, from its start to its end; true if it died.
     async fn live(&self, port: &Port) -> bool {
         let life = &port.life;
-        let mut running = AssertUnwindSafe((self.role.run)(port, self.setup)).catch_unwind();
+        let mut running = AssertUnwindSafe((self.participant.run)(port, self.setup)).catch_unwind();
         let ended = loop {
             tokio::select! { biased;
                 // Dropped with it: whatever it was doing.

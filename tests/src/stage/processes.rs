@@ -1,4 +1,4 @@
-//! Who dances: all services in this process, or each in one or more of its own.
+//! The processes of a stage: all services in this one, or each in one or more of its own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,9 +29,9 @@ const CONSUMING: &str = "consuming service=";
 
 /// The processes, or the task that stands for all of them. Fields are dropped in this order.
 #[derive(Debug, Default)]
-pub(crate) struct Troupe {
+pub(crate) struct Processes {
     embedded: Option<Embedded>,
-    dancers: Vec<Dancer>,
+    running: Vec<Running>,
     /// Which process of a service is killed next.
     turn: usize,
     data: Option<PathBuf>,
@@ -47,14 +47,14 @@ struct Embedded {
 }
 
 #[derive(Debug)]
-struct Dancer {
+struct Running {
     service: &'static str,
     program: Program,
     process: Process,
 }
 
-impl Troupe {
-    pub(crate) async fn embedded() -> Result<(Troupe, Stores, Arc<Local>)> {
+impl Processes {
+    pub(crate) async fn embedded() -> Result<(Processes, Stores, Arc<Local>)> {
         let config = Config::from_vars(&Flags::default(), BTreeMap::new())?;
         let platform = Arc::new(Platform::open(config, "test").await?);
         let stores = open_stores(&platform).await?;
@@ -71,24 +71,27 @@ impl Troupe {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let embedded = Some(Embedded { everyone, stop, platform });
-        let troupe = Troupe { embedded, ..Troupe::default() };
-        Ok((troupe, stores, local))
+        let processes = Processes { embedded, ..Processes::default() };
+        Ok((processes, stores, local))
     }
 
-    pub(crate) async fn on_files(amqp_url: &str, ground: Ground<'_>) -> Result<(Troupe, Stores)> {
+    pub(crate) async fn on_files(
+        amqp_url: &str,
+        ground: Ground<'_>,
+    ) -> Result<(Processes, Stores)> {
         let kept = Keeper::new("stage")?;
         let data = ground.data.unwrap_or(kept.folder()).to_owned();
         let variable = ("QUADRILLE_DATA", data.display().to_string());
-        let mut troupe = Troupe::start(amqp_url, &variable, 1, ground)?;
-        troupe.wait_until_all_consume()?;
+        let mut processes = Processes::start(amqp_url, &variable, 1, ground)?;
+        processes.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
             let file = data.join(format!("{service}.sqlite"));
             stores.insert(service, Arc::new(Sqlite::open_read_only(file)?) as Arc<dyn Store>);
         }
-        troupe.data = Some(data);
-        troupe.kept.push(kept);
-        Ok((troupe, stores))
+        processes.data = Some(data);
+        processes.kept.push(kept);
+        Ok((processes, stores))
     }
 
     pub(crate) async fn on_database(
@@ -96,16 +99,16 @@ impl Troupe {
         postgres_url: &str,
         replicas: usize,
         ground: Ground<'_>,
-    ) -> Result<(Troupe, Stores)> {
+    ) -> Result<(Processes, Stores)> {
         let variable = ("QUADRILLE_POSTGRES_URL", postgres_url.to_owned());
-        let mut troupe = Troupe::start(amqp_url, &variable, replicas, ground)?;
-        troupe.wait_until_all_consume()?;
+        let mut processes = Processes::start(amqp_url, &variable, replicas, ground)?;
+        processes.wait_until_all_consume()?;
         let mut stores = Stores::new();
         for service in SERVICES {
             let store = Postgres::connect(postgres_url, service, PoolSize(1)).await?;
             stores.insert(service, Arc::new(store) as Arc<dyn Store>);
         }
-        Ok((troupe, stores))
+        Ok((processes, stores))
     }
 
     fn wait_until_all_consume(&mut self) -> Result<()> {
@@ -117,8 +120,8 @@ impl Troupe {
         store: &(&str, String),
         replicas: usize,
         ground: Ground<'_>,
-    ) -> Result<Troupe> {
-        let mut troupe = Troupe::default();
+    ) -> Result<Processes> {
+        let mut processes = Processes::default();
         for service in SERVICES {
             let mut program = Program::new(target_bin(service)?)
                 .env("QUADRILLE_AMQP_URL", by(ground.broker_by, service, amqp_url)?)
@@ -130,10 +133,10 @@ impl Troupe {
             }
             for _ in 0..replicas {
                 let process = program.start()?;
-                troupe.dancers.push(Dancer { service, program: program.clone(), process });
+                processes.running.push(Running { service, program: program.clone(), process });
             }
         }
-        Ok(troupe)
+        Ok(processes)
     }
 
     pub(crate) fn crash(&mut self, service: &str) -> Result<()> {
@@ -141,21 +144,21 @@ impl Troupe {
         let turn = self.turn;
         let mut processes: Vec<_> = self.of(service).collect();
         let count = processes.len();
-        let dancer = &mut processes[turn % count];
-        dancer.process.kill9()?;
-        dancer.process = dancer.program.start()?;
+        let one = &mut processes[turn % count];
+        one.process.kill9()?;
+        one.process = one.program.start()?;
         Ok(())
     }
 
     /// Kills every process of a service, and leaves it so.
     pub(crate) fn kill(&mut self, service: &str) -> Result<()> {
-        self.of(service).try_for_each(|dancer| dancer.process.kill9())
+        self.of(service).try_for_each(|one| one.process.kill9())
     }
 
     /// Starts every process of a service that was killed.
     pub(crate) fn revive(&mut self, service: &str) -> Result<()> {
-        self.of(service).try_for_each(|dancer| {
-            dancer.process = dancer.program.start()?;
+        self.of(service).try_for_each(|one| {
+            one.process = one.program.start()?;
             Ok(())
         })
     }
@@ -167,11 +170,11 @@ impl Troupe {
         grace: Duration,
         change: impl FnOnce(&Program) -> Result<Program>,
     ) -> Result<()> {
-        let dancer = self.of(service).next().context("no such service")?;
-        if dancer.process.ended()?.is_none() {
-            dancer.process.terminate(grace)?;
+        let one = self.of(service).next().context("no such service")?;
+        if one.process.ended()?.is_none() {
+            one.process.terminate(grace)?;
         }
-        dancer.process = change(&dancer.program)?.start()?;
+        one.process = change(&one.program)?.start()?;
         Ok(())
     }
 
@@ -182,8 +185,8 @@ impl Troupe {
 
     /// Starts the first process of a service again, as it should be.
     pub(crate) fn revive_first(&mut self, service: &str) -> Result<()> {
-        let dancer = self.of(service).next().context("no such service")?;
-        dancer.process = dancer.program.start()?;
+        let one = self.of(service).next().context("no such service")?;
+        one.process = one.program.start()?;
         Ok(())
     }
 
@@ -195,35 +198,35 @@ impl Troupe {
 
     /// Stops one of several processes of a service where it stands, or lets it go on.
     pub(crate) fn freeze_one(&mut self, service: &str, frozen: bool) -> Result<()> {
-        let dancer = self.of(service).next().context("no such service")?;
+        let one = self.of(service).next().context("no such service")?;
         if frozen {
-            dancer.process.freeze()
+            one.process.freeze()
         } else {
-            dancer.process.thaw()
+            one.process.thaw()
         }
         Ok(())
     }
 
     pub(crate) fn freeze(&self) {
-        self.dancers.iter().for_each(|dancer| dancer.process.freeze());
+        self.running.iter().for_each(|one| one.process.freeze());
     }
 
     pub(crate) fn thaw(&self) {
-        self.dancers.iter().for_each(|dancer| dancer.process.thaw());
+        self.running.iter().for_each(|one| one.process.thaw());
     }
 
     /// Waits until each process of a service has said so often that it consumes.
     pub(crate) fn wait_until_consuming(&mut self, service: &str, times: usize) -> Result<()> {
         let consuming = format!("{CONSUMING}\"{service}\"");
-        for dancer in self.of(service) {
-            let found = dancer.process.wait_for_lines(&consuming, times, SOON);
+        for one in self.of(service) {
+            let found = one.process.wait_for_lines(&consuming, times, SOON);
             found.with_context(|| format!("{service} does not consume"))?;
         }
         Ok(())
     }
 
-    fn of(&mut self, service: &str) -> impl Iterator<Item = &mut Dancer> {
-        self.dancers.iter_mut().filter(move |dancer| dancer.service == service)
+    fn of(&mut self, service: &str) -> impl Iterator<Item = &mut Running> {
+        self.running.iter_mut().filter(move |one| one.service == service)
     }
 
     pub(crate) async fn stop(&mut self, deadline: Duration) -> Result<Duration> {
@@ -233,24 +236,24 @@ impl Troupe {
             let ended = tokio::time::timeout(deadline, everyone.ended()).await;
             ended.context("the embedded system does not stop")?.map_err(|failed| failed.error)?;
         }
-        for dancer in &self.dancers {
-            dancer.process.ask_to_end()?;
+        for one in &self.running {
+            one.process.ask_to_end()?;
         }
-        for dancer in &mut self.dancers {
+        for one in &mut self.running {
             let rest = deadline.saturating_sub(began.elapsed());
-            let status = dancer.process.wait(rest)?;
+            let status = one.process.wait(rest)?;
             if !status.success() {
-                let said = dancer.process.stderr();
+                let said = one.process.stderr();
                 let said: Vec<_> = said.lines().rev().take(20).collect();
-                bail!("{} ended with {status}: {said:#?}", dancer.service);
+                bail!("{} ended with {status}: {said:#?}", one.service);
             }
         }
         Ok(began.elapsed())
     }
 
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        for dancer in &mut self.dancers {
-            dancer.process = dancer.program.start()?;
+        for one in &mut self.running {
+            one.process = one.program.start()?;
         }
         Ok(())
     }
@@ -260,8 +263,8 @@ impl Troupe {
     }
 
     pub(crate) fn logged(&self, service: &str, text: &str) -> Vec<String> {
-        let of_service = self.dancers.iter().filter(|dancer| dancer.service == service);
-        let said = of_service.map(|dancer| dancer.process.stderr());
+        let of_service = self.running.iter().filter(|one| one.service == service);
+        let said = of_service.map(|one| one.process.stderr());
         let lines = said.flat_map(|said| said.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
         lines.filter(|line| line.contains(text)).collect()
     }
@@ -272,8 +275,8 @@ impl Troupe {
             return Ok(vec![platform.metrics().text()]);
         }
         let mut all = Vec::new();
-        for dancer in self.of(service) {
-            let line = dancer.process.wait_for_line(PROBES, SOON)?;
+        for one in self.of(service) {
+            let line = one.process.wait_for_line(PROBES, SOON)?;
             let address = line.rsplit('=').next().unwrap_or_default();
             let url = format!("http://{address}/metrics");
             let mut answer = ureq::get(&url).call().with_context(|| format!("asking {url}"))?;
@@ -283,11 +286,11 @@ impl Troupe {
     }
 
     pub(crate) fn all_alive(&mut self) -> Result<()> {
-        for dancer in &mut self.dancers {
-            if let Some(status) = dancer.process.ended()? {
-                let said = dancer.process.stderr();
+        for one in &mut self.running {
+            if let Some(status) = one.process.ended()? {
+                let said = one.process.stderr();
                 let said: Vec<_> = said.lines().rev().take(20).collect();
-                bail!("{} ended with {status}: {said:#?}", dancer.service);
+                bail!("{} ended with {status}: {said:#?}", one.service);
             }
         }
         Ok(())
@@ -296,11 +299,11 @@ impl Troupe {
     /// The last lines of every log, for an error message.
     pub(crate) fn said_last(&self) -> String {
         let mut all = String::new();
-        for dancer in &self.dancers {
-            let said = dancer.process.stderr();
+        for one in &self.running {
+            let said = one.process.stderr();
             let lines: Vec<_> = said.lines().collect();
             let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-            all.push_str(&format!("{} {}:\n  {last}\n", dancer.service, dancer.process.pid()));
+            all.push_str(&format!("{} {}:\n  {last}\n", one.service, one.process.pid()));
         }
         all
     }
