@@ -189,12 +189,21 @@ pub fn name_and_version(kind: &str) -> Option<(&str, u16)> {
 }
 
 fn written_source(source: &str) -> Cow<'_, str> {
-    // What has a slash or a colon is the URI of an upstream system already.
-    if source.contains(['/', ':']) {
+    if is_uri(source) {
         Cow::Borrowed(source)
     } else {
         Cow::Owned(format!("{SOURCE_PREFIX}{source}"))
     }
+}
+
+/// What [`written_source`] was made of.
+fn read_source(written: &str) -> &str {
+    written.strip_prefix(SOURCE_PREFIX).filter(|service| !is_uri(service)).unwrap_or(written)
+}
+
+/// What has a slash or a colon is the URI of an upstream system already.
+fn is_uri(source: &str) -> bool {
+    source.contains(['/', ':'])
 }
 
 fn written_time(time_ms: i64) -> Option<String> {

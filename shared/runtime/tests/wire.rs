@@ -122,6 +122,25 @@ fn too_long_a_text_is_cut_rather_than_never_published() {
 }
 
 #[test]
+fn a_source_that_looks_like_ours_and_is_not_stays_as_it_is() {
+    let said = |source: &str| {
+        let raw = Raw {
+            routing_key: "order.place".to_owned(),
+            app_id: Some(source.to_owned()),
+            body: Bytes::from_static(b"{}"),
+            ..Raw::default()
+        };
+        let [first] = read(&raw).try_into().unwrap();
+        let again = read(&wire::encode(&outgoing(vec![first.clone()])));
+        assert_eq!(again, [first.clone()], "published again it is another message");
+        first.source
+    };
+    assert_eq!(said("/quadrille/order"), "order");
+    assert_eq!(said("/quadrille/shop/eu"), "/quadrille/shop/eu");
+    assert_eq!(said("/quadrille//quadrille/order"), "/quadrille//quadrille/order");
+}
+
+#[test]
 fn bare_json_with_a_routing_key_is_enough() {
     let raw = Raw {
         routing_key: "order.place.v2".to_owned(),

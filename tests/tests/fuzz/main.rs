@@ -13,9 +13,9 @@ use quadrille_runtime::admit::Refusal;
 use quadrille_tests::rounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Inputs of each test as a rule, and with `tests/run --full`.
+/// Inputs of each test as a rule, and with `tests/run --full`, which take an hour of one core.
 const FEW: u32 = 20_000;
-const MANY: u32 = 3_000_000;
+const MANY: u32 = 100_000_000;
 
 /// The longest text that a refusal may show, in characters.
 const SHOWN_MAX_CHARS: usize = 512;

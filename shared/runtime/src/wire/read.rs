@@ -1,7 +1,7 @@
 //! Reading deliveries of any writer: four ways to say the same thing, and what is assumed when
 //! little is said.
-use super::{BATCH, EVENT, JSON, SOURCE_PREFIX, SPEC_VERSION, TRACEPARENT};
-use super::{encode, name_and_version};
+use super::{BATCH, EVENT, JSON, SPEC_VERSION, TRACEPARENT};
+use super::{encode, name_and_version, read_source};
 use crate::admit::{Reason, Refusal, text};
 use crate::broker::Outgoing;
 use crate::message::{BODY_MAX_BYTES, Message, Raw};
@@ -271,7 +271,7 @@ fn message(
         .or_else(|| name_and_version(&raw.routing_key).filter(|(name, _)| *name == kind))
         .unwrap_or((kind, 1));
     let source = said("source", &attributes.source, raw.app_id.as_deref())?.unwrap_or(NOBODY);
-    let source = source.strip_prefix(SOURCE_PREFIX).unwrap_or(source);
+    let source = read_source(source);
     let id = said("id", &attributes.id, raw.message_id.as_deref())?;
     let id = id_of(id, source, raw, &body);
     let subject = said("subject", &attributes.subject, None)?.unwrap_or_default();
