@@ -3,6 +3,8 @@
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/declare.rs"]
+mod declare;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/parked.rs"]

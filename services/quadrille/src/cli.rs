@@ -3,7 +3,9 @@ mod help;
 mod parked;
 
 use crate::screen::{Output, note};
-use crate::{audit, bench, check, demo, describe, history, proxy, replay, settings, simulate, up};
+use crate::{
+    audit, bench, check, declare, demo, describe, history, proxy, replay, settings, simulate, up,
+};
 use clap::{Args, Parser, Subcommand};
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
@@ -48,6 +50,9 @@ enum Verb {
     /// Print who takes part and what goes between them, offline
     #[command(after_help = help::DESCRIBE)]
     Describe(Describe),
+    /// Make what all services need on RabbitMQ, before the first of them runs
+    #[command(after_help = help::DECLARE)]
+    Declare(Declare),
     /// Print every setting, its value and where that is from
     #[command(after_help = help::SETTINGS)]
     Settings(Form),
@@ -130,6 +135,16 @@ struct Describe {
     /// Pictures as Markdown: who hears what, and the states of each service
     #[arg(long, conflicts_with = "output")]
     mermaid: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, Args)]
+struct Declare {
+    /// RabbitMQ, as amqp://user:password@host:5672/vhost
+    /// [variable: QUADRILLE_AMQP_URL]
+    #[arg(long, value_name = "URL")]
+    amqp_url: Option<String>,
     #[command(flatten)]
     form: Form,
 }
@@ -223,6 +238,10 @@ pub fn run(cli: Cli) -> ExitCode {
             true => describe::Form::Mermaid,
             false => describe::Form::Words(form.output),
         })),
+        Verb::Declare(Declare { amqp_url, form }) => {
+            let flags = Flags { amqp_url, log: Some(QUIET), ..Flags::default() };
+            entry::process(&flags, |config| Ok(declare::declare(config, form.output)))
+        }
         Verb::Settings(form) => entry::exit(settings::print(form.output)),
         Verb::Bench(Bench { options, flags }) => {
             entry::process(&flags, |config| Ok(bench::bench(config, options)))

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod choreography;
 pub mod cli;
+pub mod declare;
 pub mod demo;
 pub mod describe;
 pub mod everyone;

@@ -32,8 +32,9 @@ fn a_description_for_programs_names_every_queue() {
 /// The reference of all verbs.
 const COMMANDS: &str = include_str!("../../../docs/reference/commands.md");
 
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 15] = [
     &["describe"],
+    &["declare"],
     &["demo"],
     &["up"],
     &["history"],

@@ -143,6 +143,18 @@ Examples:
 
 Exit codes: 0 described, 64 wrong flag.";
 
+pub(super) const DECLARE: &str = "\
+Exchanges, queues and bindings. What is there already is left as it is. Without
+it, services that begin on an empty virtual host one after another can miss each
+other's first events.
+
+Examples:
+  quadrille declare --amqp-url amqp://user:password@broker:5672/orders
+  QUADRILLE_AMQP_URL_FILE=/run/secrets/amqp quadrille declare -o json
+
+Exit codes: 0 all is there, 1 something else has one of the names or a right is
+missing, 64 no broker is named, 69 it cannot be reached.";
+
 pub(super) const SETTINGS: &str = "\
 Secrets are never shown.
 
