@@ -36,6 +36,22 @@ fn refused(what: &str, raw: &Raw) -> (Reason, Option<String>) {
 }
 
 #[test]
+fn a_refusal_says_its_reason_the_field_and_why() {
+    let refusal = Refusal::new(Reason::MalformedBody, "must not be empty");
+    assert_eq!(refusal.to_string(), "malformed_body: must not be empty");
+    let at_field = refusal.at("/lines/0/sku").to_string();
+    assert_eq!(at_field, r#"malformed_body at "/lines/0/sku": must not be empty"#);
+}
+
+#[test]
+fn a_body_that_is_no_object_is_called_so() {
+    let why = Refusal::new(Reason::MalformedBody, "the body is not an object").at("");
+    for body in ["null", "[]", "[7, {}]", "7", "\"meal\"", "true"] {
+        assert_eq!(admit(&ordered(body.to_owned())), Err(why.clone()), "{body}");
+    }
+}
+
+#[test]
 fn a_body_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
     let short = r#"{"table":7,"wishes":{}}"#;
     let padded = |bytes: usize| ordered(format!("{short}{}", " ".repeat(bytes - short.len())));
