@@ -8,6 +8,7 @@ use quadrille_runtime::wire;
 events! {
     from Origin::Command, about table: u32;
     pub MealOrdered = "meal.ordered" { wishes: Wishes }
+    pub TableCleared = "table.cleared" version 2 {}
 }
 /// What each guest wants: keys and texts as the sender likes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ impl Example for Wishes {
         Self(BTreeMap::new())
     }
 }
-messages! { enum Consumed { MealOrdered } }
+messages! { enum Consumed { MealOrdered, TableCleared } }
 
 fn ordered(body: String) -> Raw {
     let routing_key = "meal.ordered.v1".to_owned();
@@ -48,6 +49,24 @@ fn a_body_that_is_no_object_is_called_so() {
     let why = Refusal::new(Reason::MalformedBody, "the body is not an object").at("");
     for body in ["null", "[]", "[7, {}]", "7", "\"meal\"", "true"] {
         assert_eq!(admit(&ordered(body.to_owned())), Err(why.clone()), "{body}");
+    }
+}
+
+#[test]
+fn what_nobody_reads_is_called_so_whatever_its_body_is() {
+    for body in [r#"{"table":7}"#, "{", "", "7"] {
+        let of = |kind: &str| {
+            let raw = Raw { kind: Some(kind.to_owned()), ..ordered(body.to_owned()) };
+            let Refusal { reason, detail, .. } = admit(&raw).expect_err(kind);
+            (reason, detail)
+        };
+        let no_type = "nobody here reads com.acme.v1".to_owned();
+        assert_eq!(of("com.acme.v1"), (Reason::UnknownType, no_type));
+        for (name, known, other) in [("meal.ordered", 1, 2), ("table.cleared", 2, 1)] {
+            let no_version = format!("{name} is read in version {known}, not {other}");
+            let unknown = of(&format!("{name}.v{other}"));
+            assert_eq!(unknown, (Reason::UnknownVersion, no_version), "{body}");
+        }
     }
 }
 
