@@ -45,76 +45,75 @@ pub enum Fault {
 ///
 /// A command comes from outside. An internal message that no adapter answers is a timer.
 pub const fn check(all: &[Wiring]) -> Fault {
-    let mut i = 0;
-    while i < all.len() {
-        let mut j = 0;
-        while j < all[i].consumes.len() {
-            let message = all[i].consumes[j];
-            let from_a_service = matches!(message.origin, Origin::Service(_));
-            if (from_a_service || all[i].adapter) && !any(all, message.name, true) {
-                return Fault::AwaitedButNeverPublished(message.name);
-            }
-            j += 1;
+    let mut left = all;
+    while let [wiring, others @ ..] = left {
+        if let Some(name) = unsaid(all, wiring) {
+            return Fault::AwaitedButNeverPublished(name);
         }
-        if let Some(name) = unheard(all, all[i].publishes) {
+        if let Some(name) = unheard(all, wiring.publishes) {
             return Fault::PublishedButNeverAwaited(name);
         }
-        if let Some(name) = unheard(all, all[i].requests) {
+        if let Some(name) = unheard(all, wiring.requests) {
             return Fault::PublishedButNeverAwaited(name);
         }
-        i += 1;
+        left = others;
     }
     Fault::None
 }
 
-const fn unheard(all: &[Wiring], said: &[Descriptor]) -> Option<&'static str> {
-    let mut j = 0;
-    while j < said.len() {
-        if !said[j].heard_outside && !any(all, said[j].name, false) {
-            return Some(said[j].name);
+const fn unsaid(all: &[Wiring], wiring: &Wiring) -> Option<&'static str> {
+    let mut awaited = wiring.consumes;
+    while let [message, others @ ..] = awaited {
+        let from_a_service = matches!(message.origin, Origin::Service(_));
+        if (from_a_service || wiring.adapter) && !any(all, message.name, true) {
+            return Some(message.name);
         }
-        j += 1;
+        awaited = others;
     }
     None
 }
 
-const fn any(all: &[Wiring], name: &str, said: bool) -> bool {
-    let mut i = 0;
-    while i < all.len() {
+const fn unheard(all: &[Wiring], mut said: &[Descriptor]) -> Option<&'static str> {
+    while let [message, others @ ..] = said {
+        if !message.heard_outside && !any(all, message.name, false) {
+            return Some(message.name);
+        }
+        said = others;
+    }
+    None
+}
+
+const fn any(mut all: &[Wiring], name: &str, said: bool) -> bool {
+    while let [wiring, others @ ..] = all {
         let found = if said {
-            contains(all[i].publishes, name) || contains(all[i].requests, name)
+            contains(wiring.publishes, name) || contains(wiring.requests, name)
         } else {
-            contains(all[i].consumes, name)
+            contains(wiring.consumes, name)
         };
         if found {
             return true;
         }
-        i += 1;
+        all = others;
     }
     false
 }
 
-const fn contains(list: &[Descriptor], name: &str) -> bool {
-    let mut i = 0;
-    while i < list.len() {
-        if same(list[i].name.as_bytes(), name.as_bytes()) {
+const fn contains(mut list: &[Descriptor], name: &str) -> bool {
+    while let [message, others @ ..] = list {
+        if same(message.name.as_bytes(), name.as_bytes()) {
             return true;
         }
-        i += 1;
+        list = others;
     }
     false
 }
 
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
+const fn same(mut a: &[u8], mut b: &[u8]) -> bool {
+    while let ([x, after_x @ ..], [y, after_y @ ..]) = (a, b) {
+        if *x != *y {
             return false;
         }
-        i += 1;
+        (a, b) = (after_x, after_y);
     }
-    true
+    a.is_empty() && b.is_empty()
 }
