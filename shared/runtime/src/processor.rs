@@ -35,7 +35,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// What lost against somebody else this often in one batch is tried message by message.
 const CONFLICTS_MAX: u32 = 5;
 
-/// How long a stopping service waits for its publishes to be confirmed.
+/// How long a stopping service has to finish what is under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Everything that one running service is made of.
@@ -62,9 +62,22 @@ impl<S: Service> std::fmt::Debug for Parts<S> {
 /// Runs one service until `stop` is cancelled, then finishes what is under way.
 ///
 /// A broker or store that is away is waited for. Returns an error only if the store is broken:
-/// then somebody must look before anything may go on.
+/// then somebody must look before anything may go on; or if it is away when the service is to stop:
+/// then the next life finishes what was under way.
 pub async fn run<S: Service>(parts: Parts<S>, stop: CancellationToken) -> Result<(), StoreError> {
-    Processor::new(parts, stop).run().await
+    let clock = parts.clock.clone();
+    let late = async {
+        stop.cancelled().await;
+        clock.sleep(DRAIN_DEADLINE).await;
+    };
+    tokio::select! { biased;
+        ended = Processor::new(parts, stop.clone()).run() => ended,
+        // Left in the middle, as by a crash: nothing that was promised is lost by that.
+        () = late => Err(StoreError::Down {
+            attempted: "finish what was under way".to_owned(),
+            why: format!("no answer for {DRAIN_DEADLINE:?}; the next life goes on with it"),
+        }),
+    }
 }
 
 struct Processor<S: Service> {
@@ -107,6 +120,13 @@ impl<S: Service> Work<S> {
 
     fn len(&self) -> usize {
         self.inputs.len() + self.unreadable.len()
+    }
+
+    /// Does any of it lie in a row of the store, that somebody else may have settled?
+    fn waited(&self) -> bool {
+        let sources = self.inputs.iter().map(|input| input.source);
+        let mut sources = sources.chain(self.unreadable.iter().map(|one| one.source));
+        sources.any(|source| source != Source::Broker)
     }
 }
 
@@ -254,7 +274,7 @@ impl<S: Service> Processor<S> {
         let (inbox, raw) = (input.consumed(), input.raw.as_ref());
         let id = park::id::<S>(&inbox);
         let row = park::row(id, now_ms, &input.message, raw, exchange, refusal);
-        Unreadable { inbox, reason, row: Box::new(row), redriven: input.source.redriven() }
+        Unreadable { inbox, reason, row: Box::new(row), source: input.source }
     }
 
     async fn answers(&mut self, first: Input<S>) -> Result<(), StoreError> {
@@ -291,9 +311,7 @@ impl<S: Service> Processor<S> {
                         }
                         // Somebody else has settled it: a replica, which cancelled the timer that
                         // was claimed here. If its row is there after all, it is claimed again.
-                        StoreError::Conflict { .. }
-                            if work.inputs.iter().any(|i| i.source != Source::Broker) =>
-                        {
+                        StoreError::Conflict { .. } if work.waited() => {
                             tracing::debug!(service = S::NAME, %error, "left to whoever was first");
                             return Ok(());
                         }
