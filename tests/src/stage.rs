@@ -329,7 +329,12 @@ impl Stage {
         self.troupe.stop(deadline).await
     }
 
-    /// Starts every process again after `stop`.
+    /// Asks every process to end and waits: how it leaves is for the test to judge, by exit code.
+    pub fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
+        self.troupe.leave(deadline)
+    }
+
+    /// Starts every process again after `stop` or `leave`.
     pub fn start_again(&mut self) -> Result<()> {
         self.troupe.start_again()
     }

@@ -1,12 +1,13 @@
 //! The loop of one service: receive, decide, commit, publish, acknowledge.
 mod patrol;
+mod work;
 
 use crate::adapter::Caller;
 use crate::admit::{Reason, Refusal};
 use crate::broker::{Broker, Delivery};
 use crate::calls::Calls;
 use crate::clock::Clock;
-use crate::decide::{Batch, Input, Source, Unreadable, decide};
+use crate::decide::{Batch, Input, Unreadable, decide};
 use crate::health::Health;
 use crate::intake::{self, Intake};
 use crate::metrics::Metrics;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use work::Work;
 
 /// Messages in one unit of work, if nobody says otherwise: past 256 nothing is gained.
 pub const BATCH_MAX: usize = 256;
@@ -98,36 +100,6 @@ struct Processor<S: Service> {
     patrol_backoff: Backoff,
     /// When the store is told of confirmed events, if no other commit has told it by then.
     flush_by: Option<Instant>,
-}
-
-/// What one unit of work is about to settle.
-struct Work<S: Service> {
-    inputs: Vec<Input<S>>,
-    unreadable: Vec<Unreadable>,
-}
-
-impl<S: Service> Work<S> {
-    fn of(all: impl IntoIterator<Item = Result<Input<S>, Unreadable>>) -> Self {
-        let mut work = Self { inputs: Vec::new(), unreadable: Vec::new() };
-        for one in all {
-            match one {
-                Ok(input) => work.inputs.push(input),
-                Err(unreadable) => work.unreadable.push(unreadable),
-            }
-        }
-        work
-    }
-
-    fn len(&self) -> usize {
-        self.inputs.len() + self.unreadable.len()
-    }
-
-    /// Does any of it lie in a row of the store, that somebody else may have settled?
-    fn waited(&self) -> bool {
-        let sources = self.inputs.iter().map(|input| input.source);
-        let mut sources = sources.chain(self.unreadable.iter().map(|one| one.source));
-        sources.any(|source| source != Source::Broker)
-    }
 }
 
 /// What the loop woke up for.

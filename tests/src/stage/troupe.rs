@@ -248,6 +248,19 @@ impl Troupe {
         Ok(began.elapsed())
     }
 
+    /// Asks every process to end; the exit codes of all, none for one that was killed.
+    pub(crate) fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
+        let began = Instant::now();
+        for dancer in &self.dancers {
+            dancer.process.ask_to_end()?;
+        }
+        let ended = self.dancers.iter_mut().map(|dancer| {
+            let rest = deadline.saturating_sub(began.elapsed());
+            Ok(dancer.process.wait(rest)?.code())
+        });
+        ended.collect()
+    }
+
     pub(crate) fn start_again(&mut self) -> Result<()> {
         for dancer in &mut self.dancers {
             dancer.process = dancer.program.start()?;

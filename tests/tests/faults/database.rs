@@ -1,10 +1,10 @@
 //! PostgreSQL: backends are ended, tables are locked by strangers, the server freezes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quadrille_tests::load::{MENDED, survive};
+use quadrille_tests::load::{MENDED, judge, load, survive};
 use quadrille_tests::rounds::rounds;
 use quadrille_tests::servers::{Postgres, RabbitMq};
 use quadrille_tests::stage::{Ground, Kind, Letter, OrderSpec, Stage};
@@ -98,6 +98,52 @@ async fn frozen() -> Result<()> {
         Ok(())
     };
     survive(&stage, 60, fault).await?;
+    finish(stage).await?;
+    spawn_blocking(move || drop(database)).await?;
+    Ok(())
+}
+
+/// What is under way is given 8 s, and the connections are closed.
+const LEFT_WITHIN: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_are_asked_to_end_while_their_database_is_away_leave_in_time() {
+    left_alone().await.unwrap();
+}
+
+async fn left_alone() -> Result<()> {
+    let database = Arc::new(spawn_blocking(Postgres::start).await??);
+    let ground = Ground { store: Some(&database), ..Ground::of(RabbitMq::shared()) };
+    let mut stage = Stage::start_on(Kind::AmqpPostgres { replicas: 1 }, ground).await?;
+    stage.receive_stock("TEA", 100_000).await?;
+    for round in 0..rounds(2, 20) {
+        let (frozen, began) = (round % 2 == 0, Instant::now());
+        let mut placed = load(&stage, 30).await?;
+        match frozen {
+            true => database.freeze(),
+            false => database.kill9()?,
+        }
+        // These come, and nothing can be done with them.
+        placed.extend(load(&stage, 30).await?);
+        let asked = Instant::now();
+        let codes = stage.leave(LEFT_WITHIN)?;
+        println!("away, frozen: {frozen}: left in {:?} with {codes:?}", asked.elapsed());
+        ensure!(codes.contains(&Some(69)), "nobody says that the store was away: {codes:?}");
+        let known = codes.iter().all(|code| matches!(code, Some(0 | 69)));
+        ensure!(known, "left with {codes:?}");
+        match frozen {
+            true => database.thaw(),
+            false => {
+                spawn_blocking({
+                    let database = database.clone();
+                    move || database.start_again()
+                })
+                .await??
+            }
+        }
+        stage.start_again()?;
+        judge(&stage, &placed, began).await?;
+    }
     finish(stage).await?;
     spawn_blocking(move || drop(database)).await?;
     Ok(())

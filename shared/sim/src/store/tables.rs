@@ -304,7 +304,8 @@ impl Tables {
         for row in &changes.timers {
             let key = (row.entity.clone(), row.name.clone());
             let due_ms = now_ms.saturating_add(row.after_ms);
-            let moved = rows.timers.insert(key, Waiting { row: row.clone(), since_ms: now_ms, due_ms });
+            let moved =
+                rows.timers.insert(key, Waiting { row: row.clone(), since_ms: now_ms, due_ms });
             watched.insert(row.id, Watched { due_ms, gone: false });
             if let Some(moved) = moved.filter(|moved| moved.row.id != row.id) {
                 watched.entry(moved.row.id).and_modify(|timer| timer.gone = true);
