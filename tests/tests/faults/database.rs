@@ -149,6 +149,57 @@ async fn left_alone() -> Result<()> {
     Ok(())
 }
 
+/// How long one order or timer may take beside a stranger's long transaction, on a busy machine.
+const UNHINDERED: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_transaction_in_another_database_holds_nobody_up() {
+    elsewhere().await.unwrap();
+}
+
+async fn elsewhere() -> Result<()> {
+    let (stage, _) = stage(2).await?;
+    let url = spawn_blocking(|| Postgres::shared().database()).await??;
+    let other = url.rsplit('/').next().context("a URL with a database")?;
+    psql(other, "create table written (n bigint)").await?;
+    let lasts = Duration::from_secs(rounds(6, 50).into());
+    // Its transaction id is the oldest of the whole server, and stays so.
+    let long = format!(
+        "begin; insert into written select generate_series(1, 100000); \
+         select pg_sleep({}); commit",
+        lasts.as_secs(),
+    );
+    let fault = async {
+        let (written, longest) = tokio::join!(psql(other, &long), unhindered(&stage, lasts));
+        written?;
+        println!("beside a long transaction of {lasts:?}: {}", longest?);
+        Ok(())
+    };
+    survive(&stage, 150, fault).await?;
+    calm(&stage, 0)?;
+    finish(stage).await
+}
+
+/// Orders and timers one after the other for so long: none may take long, nor anything pile up.
+async fn unhindered(stage: &Stage, lasts: Duration) -> Result<String> {
+    let (began, mut order, mut timer) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+    let mut oldest_ms = 0;
+    while began.elapsed() + Duration::from_secs(1) < lasts {
+        order = order.max(stage.probe(UNHINDERED).await?);
+        let late = OrderSpec { decide_within_ms: Some(200), ..OrderSpec::of("TEA") };
+        let (late, placed) = (late.token("tok_late"), Instant::now());
+        stage.place(&late).await?;
+        stage.wait_for(&late.order, "\"Cancelled\"", UNHINDERED).await?;
+        timer = timer.max(placed.elapsed());
+        for store in stage.stores().values() {
+            oldest_ms = store.census().await?.oldest_unconfirmed_ms.max(oldest_ms);
+        }
+    }
+    let limit_ms = UNHINDERED.as_millis() as u64;
+    ensure!(oldest_ms < limit_ms, "a commit was unpublished for {oldest_ms} ms");
+    Ok(format!("an order {order:?}, a timer {timer:?}, the outbox {oldest_ms} ms at most"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_that_want_the_same_goods_in_another_order_do_not_hold_each_other() {
     crossed().await.unwrap();

@@ -9,6 +9,7 @@ mod crowd;
 mod database;
 mod disk;
 mod embedded;
+mod failover;
 mod link;
 mod node;
 mod points;
