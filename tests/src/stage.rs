@@ -354,6 +354,11 @@ impl Stage {
         self.troupe.logged(service, text)
     }
 
+    /// Bytes of memory of the largest process.
+    pub fn memory(&self) -> Result<u64> {
+        self.troupe.memory()
+    }
+
     /// How many messages a service's own counters say it has parked for this reason.
     pub fn counted_as_parked(&mut self, service: &str, reason: &str) -> Result<u64> {
         let labels = [format!("service=\"{service}\""), format!("reason=\"{reason}\"")];

@@ -279,6 +279,19 @@ impl Troupe {
         lines.filter(|line| line.contains(text)).collect()
     }
 
+    /// Bytes of memory of the largest process.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let mut largest = 0;
+        for dancer in &self.dancers {
+            let status = format!("/proc/{}/status", dancer.process.pid());
+            let status = std::fs::read_to_string(&status).context(status)?;
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kilobytes = resident.and_then(|line| line.split_whitespace().next());
+            largest = largest.max(kilobytes.context("no size")?.parse::<u64>()? * 1024);
+        }
+        Ok(largest)
+    }
+
     /// What `/metrics` says, of every process of a service.
     pub(crate) fn metrics(&mut self, service: &str) -> Result<Vec<String>> {
         if let Some(Embedded { platform, .. }) = &self.embedded {

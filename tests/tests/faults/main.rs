@@ -12,6 +12,7 @@ mod embedded;
 mod failover;
 mod link;
 mod node;
+mod outage;
 mod points;
 mod power;
 mod proxies;
