@@ -329,7 +329,12 @@ impl Stage {
         self.processes.stop(deadline).await
     }
 
-    /// Starts every process again after `stop`.
+    /// Asks every process to end and waits: how it leaves is for the test to judge, by exit code.
+    pub fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
+        self.troupe.leave(deadline)
+    }
+
+    /// Starts every process again after `stop` or `leave`.
     pub fn start_again(&mut self) -> Result<()> {
         self.processes.start_again()
     }
@@ -347,6 +352,11 @@ impl Stage {
     /// Lines in the logs of a service that contain `text`, of all its processes that run.
     pub fn logged(&self, service: &str, text: &str) -> Vec<String> {
         self.processes.logged(service, text)
+    }
+
+    /// Bytes of memory of the largest process.
+    pub fn memory(&self) -> Result<u64> {
+        self.troupe.memory()
     }
 
     /// How many messages a service's own counters say it has parked for this reason.

@@ -133,7 +133,7 @@ impl Everyone {
     pub async fn ended(mut self) -> Result<(), Failed> {
         let mut first = Ok(());
         while let Some(ended) = self.running.join_next().await {
-            let ended = ended.map_err(Failed::bug).and_then(|ended| ended.map_err(Failed::bug));
+            let ended = ended.map_err(Failed::bug).and_then(|ended| Ok(ended?));
             if ended.is_err() {
                 self.stop.cancel();
                 first = first.and(ended);

@@ -28,7 +28,8 @@ pub(crate) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     if !shared.laws().admit() {
         return leave(client, End::Reset).await;
     }
-    let connected = timeout(CONNECT, TcpStream::connect(shared.upstream)).await;
+    let upstream = *shared.upstream();
+    let connected = timeout(CONNECT, TcpStream::connect(upstream)).await;
     let Ok(Ok(mut server)) = connected else { return leave(client, End::Reset).await };
     // A proxy that gathers small packets would be a rule of its own.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

@@ -66,7 +66,8 @@ pub struct Proxy {
 /// What all connections look at.
 #[derive(Debug)]
 struct Shared {
-    upstream: SocketAddr,
+    /// Where the next client is connected to.
+    upstream: Mutex<SocketAddr>,
     protocol: Protocol,
     laws: Mutex<Laws>,
     /// Told when rules are changed.
@@ -76,6 +77,10 @@ struct Shared {
 }
 
 impl Shared {
+    fn upstream(&self) -> MutexGuard<'_, SocketAddr> {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn laws(&self) -> MutexGuard<'_, Laws> {
         self.laws.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,8 +105,8 @@ impl Proxy {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (changed, strike) = (watch::Sender::new(()), watch::Sender::new(End::Cut));
-        let shared = Shared { upstream, protocol, laws: Mutex::default(), changed, strike };
-        let shared = Arc::new(shared);
+        let (upstream, laws) = (Mutex::new(upstream), Mutex::default());
+        let shared = Arc::new(Shared { upstream, protocol, laws, changed, strike });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { address, shared, accepting })
     }
@@ -109,6 +114,19 @@ impl Proxy {
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connects whoever comes from now on to another server, as an address does that moves to a
+    /// promoted standby. Connections that are open stay where they are.
+    ///
+    /// # Errors
+    /// If that is not on loopback.
+    pub fn redirect(&self, upstream: SocketAddr) -> Result<(), ProxyError> {
+        if !upstream.ip().is_loopback() {
+            return Err(ProxyError::NotLoopback { address: upstream });
+        }
+        *self.shared.upstream() = upstream;
+        Ok(())
     }
 
     /// These rules from now on, and no others; what they count begins at zero.

@@ -113,7 +113,7 @@ impl<S: Service> Calls<S> {
             let now_ms = clock.now_ms();
             // Detached: if it is lost, the lease ends and it is called again, with the same key.
             tokio::spawn(async move {
-                match call(&*caller, &request, now_ms).await {
+                match call(&*caller, &request).await {
                     Ok(answer) => {
                         // A closed channel means that the service stops: somebody will ask again.
                         let _ = answers.send(input(&request, answer, now_ms)).await;
@@ -129,7 +129,6 @@ impl<S: Service> Calls<S> {
 async fn call<S: Service>(
     caller: &dyn Caller<S>,
     request: &RequestRow,
-    now_ms: i64,
 ) -> Result<S::Consumes, CallError> {
     let attempted = || format!("{} of {}", request.name, request.entity);
     let mut body = serde_json::Deserializer::from_slice(&request.body);
@@ -139,11 +138,10 @@ async fn call<S: Service>(
         why: format!("the request cannot be read: {e:?}"),
         remedy: "run the version of this service that wrote it".to_owned(),
     })?;
-    let age_ms = u64::try_from(now_ms.saturating_sub(request.created_at_ms)).unwrap_or(0);
     let call = Call {
         key: request.id,
         attempt: request.attempts,
-        age: Duration::from_millis(age_ms),
+        age: Duration::from_millis(u64::try_from(request.age_ms).unwrap_or(0)),
         deadline: CALL_DEADLINE,
     };
     let answer =

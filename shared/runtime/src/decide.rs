@@ -47,16 +47,6 @@ pub(crate) enum Source {
     Redriven(Uuid),
 }
 
-impl Source {
-    /// The parked message that this is another try of.
-    pub(crate) fn redriven(self) -> Option<Uuid> {
-        match self {
-            Self::Redriven(id) => Some(id),
-            _ => None,
-        }
-    }
-}
-
 /// What became of one message, for the log and the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -91,8 +81,7 @@ pub(crate) struct Unreadable {
     pub(crate) inbox: InboxRow,
     pub(crate) reason: Reason,
     pub(crate) row: Box<ParkedRow>,
-    /// The parked message that this is another try of.
-    pub(crate) redriven: Option<Uuid>,
+    pub(crate) source: Source,
 }
 
 /// Decides all inputs, one after the other, on entities that evolve meanwhile; keeps what is unreadable.
@@ -113,14 +102,7 @@ pub(crate) async fn decide<S: Service>(
     for input in inputs {
         batch.take(input, transaction).await?;
     }
-    for Unreadable { inbox, reason, row, redriven } in unreadable {
-        if batch.seen.insert(inbox.id, inbox.hash).is_none() {
-            batch.changes.redriven.extend(redriven);
-            batch.changes.inbox.push(inbox.clone());
-            batch.changes.parked.push((**row).clone());
-            batch.outcomes.push(("unreadable", Outcome::Parked(*reason)));
-        }
-    }
+    unreadable.iter().for_each(|unreadable| batch.keep(unreadable));
     batch.changes.entities = take(&mut batch.entities).into_values().collect();
     batch.changes.timers = take(&mut batch.timers).into_values().collect();
     Ok(batch)
@@ -195,7 +177,7 @@ impl<S: Service> Batch<S> {
                 self.note(input, Outcome::Duplicate);
             }
             None => {
-                self.settle_source(input);
+                self.settle(input.source, input.consumed());
                 let mut queue = VecDeque::from(self.one(input, false, transaction).await?);
                 while let Some(waiting) = queue.pop_front() {
                     queue.extend(self.one(&waiting, true, transaction).await?);
@@ -229,17 +211,29 @@ impl<S: Service> Batch<S> {
         Ok(moved.iter().flat_map(|entity| self.reoffered(entity)).collect())
     }
 
-    /// Marks the message consumed, with whatever else its source asks for.
-    fn settle_source(&mut self, input: &Input<S>) {
-        match input.source {
+    /// Marks a message consumed, with whatever else its source asks for.
+    fn settle(&mut self, source: Source, consumed: InboxRow) {
+        match source {
             Source::Broker => {}
             Source::Timer(id) => self.changes.fired_timers.push(id),
             Source::Answer(id) => self.changes.answered_requests.push(id),
             Source::Redriven(id) => self.changes.redriven.push(id),
             Source::Expired => return, // its inbox row was written when it was deferred
         }
-        self.seen.insert(input.inbox_id, input.hash);
-        self.changes.inbox.push(input.consumed());
+        self.seen.insert(consumed.id, consumed.hash);
+        self.changes.inbox.push(consumed);
+    }
+
+    /// Parks what nobody can read. A row that it lay in is gone with that, or it would be handed
+    /// out again and again.
+    fn keep(&mut self, Unreadable { inbox, reason, row, source }: &Unreadable) {
+        match source {
+            Source::Expired => self.changes.undeferred.push(inbox.id),
+            _ if self.seen.contains_key(&inbox.id) => return,
+            _ => self.settle(*source, inbox.clone()),
+        }
+        self.changes.parked.push((**row).clone());
+        self.outcomes.push(("unreadable", Outcome::Parked(*reason)));
     }
 
     fn react(&mut self, input: &Input<S>) -> (Result<Verdict, String>, Effects<S>) {

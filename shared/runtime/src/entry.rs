@@ -2,8 +2,9 @@
 use crate::adapter::Caller;
 use crate::amqp::stack;
 use crate::config::{Config, ConfigError, Flags};
-use crate::platform::{OpenError, Platform};
+use crate::platform::{OpenError, Platform, RunError};
 use crate::probes;
+use crate::store::StoreError;
 use clap::Parser;
 use quadrille_core::Service;
 use std::io::{IsTerminal, Write};
@@ -18,7 +19,8 @@ pub const DRAINED: u8 = 0;
 pub const WRONG: u8 = 1;
 /// A setting or a flag is wrong: the message says which.
 pub const BAD_CONFIG: u8 = 64;
-/// Broker or store cannot be reached at the start, or a port is taken.
+/// Broker or store cannot be reached at the start, or a port is taken; or the store was away when
+/// the process was asked to stop, and what was under way is left to the next.
 pub const UNAVAILABLE: u8 = 69;
 /// The store is broken, or we are: somebody must look.
 pub const BUG: u8 = 70;
@@ -84,6 +86,16 @@ impl Failed {
 impl From<OpenError> for Failed {
     fn from(error: OpenError) -> Self {
         Self::unavailable(error)
+    }
+}
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Store(StoreError::Down { .. } | StoreError::Conflict { .. }) => {
+                Self::unavailable(error)
+            }
+            RunError::Store(_) | RunError::Broker(_) => Self::bug(error),
+        }
     }
 }
 
@@ -153,7 +165,7 @@ async fn run_alone<S: Service>(
     let ended = platform.run::<S>(store.clone(), caller, stop).await;
     platform.close().await;
     store.close().await;
-    ended.map_err(Failed::bug)
+    Ok(ended?)
 }
 
 /// Serves the probes if the configuration asks for them. A taken port ends the process.

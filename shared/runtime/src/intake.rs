@@ -247,7 +247,7 @@ fn own<S: Service>(message: Message, source: Source, now_ms: i64) -> Result<Inpu
             let exchange = listed.and_then(exchange);
             let id = park::id::<S>(&inbox);
             let row = Box::new(park::row(id, now_ms, &message, None, exchange, refusal));
-            Err(Unreadable { inbox, reason, row, redriven: None })
+            Err(Unreadable { inbox, reason, row, source })
         }
     }
 }
@@ -261,7 +261,8 @@ fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, 
         }
         Err(unreadable) => {
             let inbox = InboxRow { id: parked.id, hash: unreadable.inbox.hash };
-            Err(Unreadable { redriven: Some(parked.id), ..unreadable.consumed_as::<S>(inbox) })
+            let source = Source::Redriven(parked.id);
+            Err(Unreadable { source, ..unreadable.consumed_as::<S>(inbox) })
         }
     });
     again.collect()
@@ -271,6 +272,9 @@ fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, 
 fn authority<S: Service>(raw: &Raw, message: &Message) -> Result<(), Refusal> {
     let listed = S::Consumes::LIST.iter().find(|d| d.name == message.name);
     let Some(listed) = listed else { return Ok(()) }; // refused later, with a better reason
+    if raw.admitted {
+        return Ok(());
+    }
     let Some(exchange) = exchange(listed) else {
         let why = format!("{} never travels; only {} itself says it", listed.name, S::NAME);
         return Err(Refusal::new(Reason::WrongPublisher, why));
@@ -291,7 +295,7 @@ fn unreadable<S: Service>(
     let inbox = InboxRow { id: Uuid::new_v5(&Uuid::NAMESPACE_OID, &fingerprint(&raw)), hash: 0 };
     let reason = refusal.reason;
     let row = Box::new(park::unreadable(park::id::<S>(&inbox), now_ms, name, raw, refusal));
-    Unreadable { inbox, reason, row, redriven: None }
+    Unreadable { inbox, reason, row, source: Source::Broker }
 }
 
 impl Unreadable {

@@ -53,6 +53,10 @@ pub struct Raw {
     pub headers: BTreeMap<String, String>,
     /// Why the headers or properties cannot be trusted (too many, too deep, too long), found by the broker's adapter.
     pub fault: Option<String>,
+    /// True if its service had admitted it before it was kept: a timer, an answer, what waited.
+    /// Set where that is parked, and on nothing that a broker delivers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admitted: bool,
     #[serde(with = "crate::message::base64")]
     pub body: Bytes,
 }

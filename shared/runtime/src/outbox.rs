@@ -7,7 +7,9 @@ use crate::store::{Store, StoreError};
 use crate::wire;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 /// Batches on their way to the broker at one time; then the next commit waits.
 pub(crate) const PUBLISHES_MAX: usize = 4;
@@ -21,6 +23,9 @@ pub(crate) const BUNDLE_MAX_BYTES: usize = 64 * 1024;
 /// Commits that one sweep publishes again.
 const SWEEP_MAX: u32 = 64;
 
+/// While the broker is away, so often somebody is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// Publishes what was committed. The journal is the outbox: nothing is stored twice.
 pub(crate) struct Outbox {
     service: &'static str,
@@ -31,6 +36,29 @@ pub(crate) struct Outbox {
     bundling: bool,
     slots: Arc<Semaphore>,
     confirmed: Arc<Confirmed>,
+    told: Arc<Told>,
+}
+
+/// When somebody was told last that the broker is away. Then each commit fails every few seconds: a
+/// line for each would bury the others.
+#[derive(Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    /// True if it is time to say it.
+    fn now(&self) -> bool {
+        let mut last = self.0.lock().expect("nobody panics with it");
+        let due = last.is_none_or(|last| last.elapsed() >= TELL_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+
+    /// The next outage is another one.
+    fn over(&self) {
+        *self.0.lock().expect("nobody panics with it") = None;
+    }
 }
 
 /// First positions of commits whose events are all with the broker, to be told to the store.
@@ -65,8 +93,8 @@ impl Outbox {
         bundling: bool,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(PUBLISHES_MAX));
-        let confirmed = Arc::default();
-        Self { service, broker, store, metrics, bundling, slots, confirmed }
+        let (confirmed, told) = (Arc::default(), Arc::default());
+        Self { service, broker, store, metrics, bundling, slots, confirmed, told }
     }
 
     pub(crate) fn confirmed(&self) -> &Confirmed {
@@ -78,10 +106,10 @@ impl Outbox {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let batch = self.batch(messages);
         let (broker, confirmed) = (self.broker.clone(), self.confirmed.clone());
-        let (service, metrics) = (self.service, self.metrics.clone());
+        let (service, metrics, told) = (self.service, self.metrics.clone(), self.told.clone());
         // Detached: if it is lost, the sweep finds the commit unconfirmed and publishes it again.
         tokio::spawn(async move {
-            if send(service, &*broker, &metrics, &batch).await {
+            if send(service, &*broker, &metrics, &told, &batch).await {
                 confirmed.add(first_position);
             }
             drop(slot);
@@ -143,11 +171,13 @@ async fn send(
     service: &'static str,
     broker: &dyn Broker,
     metrics: &Metrics,
+    told: &Told,
     batch: &[Outgoing],
 ) -> bool {
     let all: usize = batch.iter().map(|outgoing| outgoing.messages.len()).sum();
     match broker.publish(batch).await {
         Ok(answer) => {
+            told.over();
             // Nobody has to listen to what is said to the outside: that no queue takes it is no
             // fault, and to repeat it for ever, with its whole commit, would be one.
             let said = batch.iter().flat_map(|outgoing| &outgoing.messages);
@@ -169,7 +199,11 @@ async fn send(
             returned == 0
         }
         Err(error) => {
-            tracing::warn!(service, events = all, %error, "not published; will be again");
+            if told.now() {
+                tracing::warn!(service, events = all, %error, "not published; will be again");
+            } else {
+                tracing::debug!(service, events = all, %error, "still not published");
+            }
             false
         }
     }

@@ -23,8 +23,9 @@ pub(crate) fn id<S: Service>(consumed: &InboxRow) -> Uuid {
     ids::derived(consumed.id, &format!("{}/parked/{}", S::NAME, consumed.hash))
 }
 
-/// The row for a message that was read, and could not be used. One that never came over a broker is
-/// written as if it had come from `exchange`, so that it can be tried again like any other.
+/// The row for a message that was read, and could not be used. One that lay in a row of the service
+/// is written as if it had come from `exchange`, so that it can be tried again like any other; if it
+/// never travels there is no such exchange, and that it was admitted before is all that counts.
 pub(crate) fn row(
     id: Uuid,
     at_ms: i64,
@@ -35,11 +36,12 @@ pub(crate) fn row(
 ) -> ParkedRow {
     // Tried again, it must not bring along what it travelled with: those were settled on their own.
     let raw = raw.map(|raw| wire::alone(raw, message)).unwrap_or_else(|| {
-        wire::encode(&Outgoing {
+        let raw = wire::encode(&Outgoing {
             exchange: exchange.unwrap_or_default(),
             routing_key: wire::kind_of(&message.name, message.version),
             messages: vec![message.clone()],
-        })
+        });
+        Raw { admitted: true, ..raw }
     });
     unreadable(id, at_ms, Some(message.name.clone()), raw, refusal)
 }

@@ -1,12 +1,13 @@
 //! The loop of one service: receive, decide, commit, publish, acknowledge.
 mod patrol;
+mod work;
 
 use crate::adapter::Caller;
 use crate::admit::{Reason, Refusal};
 use crate::broker::{Broker, Delivery};
 use crate::calls::Calls;
 use crate::clock::Clock;
-use crate::decide::{Batch, Input, Source, Unreadable, decide};
+use crate::decide::{Batch, Input, Unreadable, decide};
 use crate::health::Health;
 use crate::intake::{self, Intake};
 use crate::metrics::Metrics;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use work::Work;
 
 /// Messages in one unit of work, if nobody says otherwise: past 256 nothing is gained.
 pub const BATCH_MAX: usize = 256;
@@ -35,7 +37,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// What lost against somebody else this often in one batch is tried message by message.
 const CONFLICTS_MAX: u32 = 5;
 
-/// How long a stopping service waits for its publishes to be confirmed.
+/// How long a stopping service has to finish what is under way.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Everything that one running service is made of.
@@ -62,9 +64,22 @@ impl<S: Service> std::fmt::Debug for Parts<S> {
 /// Runs one service until `stop` is cancelled, then finishes what is under way.
 ///
 /// A broker or store that is away is waited for. Returns an error only if the store is broken:
-/// then somebody must look before anything may go on.
+/// then somebody must look before anything may go on; or if it is away when the service is to stop:
+/// then the next life finishes what was under way.
 pub async fn run<S: Service>(parts: Parts<S>, stop: CancellationToken) -> Result<(), StoreError> {
-    Processor::new(parts, stop).run().await
+    let clock = parts.clock.clone();
+    let late = async {
+        stop.cancelled().await;
+        clock.sleep(DRAIN_DEADLINE).await;
+    };
+    tokio::select! { biased;
+        ended = Processor::new(parts, stop.clone()).run() => ended,
+        // Left in the middle, as by a crash: nothing that was promised is lost by that.
+        () = late => Err(StoreError::Down {
+            attempted: "finish what was under way".to_owned(),
+            why: format!("no answer for {DRAIN_DEADLINE:?}; the next life goes on with it"),
+        }),
+    }
 }
 
 struct Processor<S: Service> {
@@ -85,29 +100,6 @@ struct Processor<S: Service> {
     patrol_backoff: Backoff,
     /// When the store is told of confirmed events, if no other commit has told it by then.
     flush_by: Option<Instant>,
-}
-
-/// What one unit of work is about to settle.
-struct Work<S: Service> {
-    inputs: Vec<Input<S>>,
-    unreadable: Vec<Unreadable>,
-}
-
-impl<S: Service> Work<S> {
-    fn of(all: impl IntoIterator<Item = Result<Input<S>, Unreadable>>) -> Self {
-        let mut work = Self { inputs: Vec::new(), unreadable: Vec::new() };
-        for one in all {
-            match one {
-                Ok(input) => work.inputs.push(input),
-                Err(unreadable) => work.unreadable.push(unreadable),
-            }
-        }
-        work
-    }
-
-    fn len(&self) -> usize {
-        self.inputs.len() + self.unreadable.len()
-    }
 }
 
 /// What the loop woke up for.
@@ -254,7 +246,7 @@ impl<S: Service> Processor<S> {
         let (inbox, raw) = (input.consumed(), input.raw.as_ref());
         let id = park::id::<S>(&inbox);
         let row = park::row(id, now_ms, &input.message, raw, exchange, refusal);
-        Unreadable { inbox, reason, row: Box::new(row), redriven: input.source.redriven() }
+        Unreadable { inbox, reason, row: Box::new(row), source: input.source }
     }
 
     async fn answers(&mut self, first: Input<S>) -> Result<(), StoreError> {
@@ -291,9 +283,7 @@ impl<S: Service> Processor<S> {
                         }
                         // Somebody else has settled it: a replica, which cancelled the timer that
                         // was claimed here. If its row is there after all, it is claimed again.
-                        StoreError::Conflict { .. }
-                            if work.inputs.iter().any(|i| i.source != Source::Broker) =>
-                        {
+                        StoreError::Conflict { .. } if work.waited() => {
                             tracing::debug!(service = S::NAME, %error, "left to whoever was first");
                             return Ok(());
                         }

@@ -38,6 +38,7 @@ pub struct EntityRow {
     /// True while the entity should move on: such entities are listed when they are overdue.
     pub open: bool,
     /// Until when it should have moved on, milliseconds since 1970. None: it may rest.
+    /// By the clock of who wrote it: such entities are counted and listed, and nothing follows from it.
     pub overdue_at_ms: Option<i64>,
 }
 
@@ -99,8 +100,9 @@ pub struct RequestRow {
     pub body: Bytes,
     /// Calls begun so far, this one included once claimed.
     pub attempts: u32,
-    /// When it was written, milliseconds since 1970.
-    pub created_at_ms: i64,
+    /// Since it was written, by the store's clock: whoever asks again decides by it whether the
+    /// other side still knows the key. 0 when written.
+    pub age_ms: i64,
     /// When written: it belongs to the writer for so long, and is due to anybody after. 0 when read.
     pub lease_ms: i64,
 }

@@ -380,7 +380,7 @@ async fn who_is_alone_with_a_store_need_not_wait_for_the_leases_of_the_dead() {
     let request = RequestRow {
         id: Uuid::from_u128(1),
         attempts: 1,
-        created_at_ms: SystemClock.now_ms(),
+        age_ms: 0,
         lease_ms: 60_000,
         adapter: "provider".to_owned(),
         entity: "o-1".to_owned(),

@@ -251,6 +251,19 @@ impl Processes {
         Ok(began.elapsed())
     }
 
+    /// Asks every process to end; the exit codes of all, none for one that was killed.
+    pub(crate) fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
+        let began = Instant::now();
+        for dancer in &self.dancers {
+            dancer.process.ask_to_end()?;
+        }
+        let ended = self.dancers.iter_mut().map(|dancer| {
+            let rest = deadline.saturating_sub(began.elapsed());
+            Ok(dancer.process.wait(rest)?.code())
+        });
+        ended.collect()
+    }
+
     pub(crate) fn start_again(&mut self) -> Result<()> {
         for one in &mut self.running {
             one.process = one.program.start()?;
@@ -267,6 +280,19 @@ impl Processes {
         let said = of_service.map(|one| one.process.stderr());
         let lines = said.flat_map(|said| said.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
         lines.filter(|line| line.contains(text)).collect()
+    }
+
+    /// Bytes of memory of the largest process.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let mut largest = 0;
+        for dancer in &self.dancers {
+            let status = format!("/proc/{}/status", dancer.process.pid());
+            let status = std::fs::read_to_string(&status).context(status)?;
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kilobytes = resident.and_then(|line| line.split_whitespace().next());
+            largest = largest.max(kilobytes.context("no size")?.parse::<u64>()? * 1024);
+        }
+        Ok(largest)
     }
 
     /// What `/metrics` says, of every process of a service.

@@ -1,10 +1,10 @@
 //! PostgreSQL: backends are ended, tables are locked by strangers, the server freezes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quadrille_tests::load::{MENDED, survive};
+use quadrille_tests::load::{MENDED, judge, load, survive};
 use quadrille_tests::rounds::rounds;
 use quadrille_tests::servers::{Postgres, RabbitMq};
 use quadrille_tests::stage::{Ground, Kind, Letter, OrderSpec, Stage};
@@ -101,6 +101,103 @@ async fn frozen() -> Result<()> {
     finish(stage).await?;
     spawn_blocking(move || drop(database)).await?;
     Ok(())
+}
+
+/// What is under way is given 8 s, and the connections are closed.
+const LEFT_WITHIN: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_are_asked_to_end_while_their_database_is_away_leave_in_time() {
+    left_alone().await.unwrap();
+}
+
+async fn left_alone() -> Result<()> {
+    let database = Arc::new(spawn_blocking(Postgres::start).await??);
+    let ground = Ground { store: Some(&database), ..Ground::of(RabbitMq::shared()) };
+    let mut stage = Stage::start_on(Kind::AmqpPostgres { replicas: 1 }, ground).await?;
+    stage.receive_stock("TEA", 100_000).await?;
+    for round in 0..rounds(2, 20) {
+        let (frozen, began) = (round % 2 == 0, Instant::now());
+        let mut placed = load(&stage, 30).await?;
+        match frozen {
+            true => database.freeze(),
+            false => database.kill9()?,
+        }
+        // These come, and nothing can be done with them.
+        placed.extend(load(&stage, 30).await?);
+        let asked = Instant::now();
+        let codes = stage.leave(LEFT_WITHIN)?;
+        println!("away, frozen: {frozen}: left in {:?} with {codes:?}", asked.elapsed());
+        ensure!(codes.contains(&Some(69)), "nobody says that the store was away: {codes:?}");
+        let known = codes.iter().all(|code| matches!(code, Some(0 | 69)));
+        ensure!(known, "left with {codes:?}");
+        match frozen {
+            true => database.thaw(),
+            false => {
+                spawn_blocking({
+                    let database = database.clone();
+                    move || database.start_again()
+                })
+                .await??
+            }
+        }
+        stage.start_again()?;
+        judge(&stage, &placed, began).await?;
+    }
+    finish(stage).await?;
+    spawn_blocking(move || drop(database)).await?;
+    Ok(())
+}
+
+/// How long one order or timer may take beside a stranger's long transaction, on a busy machine.
+const UNHINDERED: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_transaction_in_another_database_holds_nobody_up() {
+    elsewhere().await.unwrap();
+}
+
+async fn elsewhere() -> Result<()> {
+    let (stage, _) = stage(2).await?;
+    let url = spawn_blocking(|| Postgres::shared().database()).await??;
+    let other = url.rsplit('/').next().context("a URL with a database")?;
+    psql(other, "create table written (n bigint)").await?;
+    let lasts = Duration::from_secs(rounds(6, 50).into());
+    // Its transaction id is the oldest of the whole server, and stays so.
+    let long = format!(
+        "begin; insert into written select generate_series(1, 100000); \
+         select pg_sleep({}); commit",
+        lasts.as_secs(),
+    );
+    let fault = async {
+        let (written, longest) = tokio::join!(psql(other, &long), unhindered(&stage, lasts));
+        written?;
+        println!("beside a long transaction of {lasts:?}: {}", longest?);
+        Ok(())
+    };
+    survive(&stage, 150, fault).await?;
+    calm(&stage, 0)?;
+    finish(stage).await
+}
+
+/// Orders and timers one after the other for so long: none may take long, nor anything pile up.
+async fn unhindered(stage: &Stage, lasts: Duration) -> Result<String> {
+    let (began, mut order, mut timer) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+    let mut oldest_ms = 0;
+    while began.elapsed() + Duration::from_secs(1) < lasts {
+        order = order.max(stage.probe(UNHINDERED).await?);
+        let late = OrderSpec { decide_within_ms: Some(200), ..OrderSpec::of("TEA") };
+        let (late, placed) = (late.token("tok_late"), Instant::now());
+        stage.place(&late).await?;
+        stage.wait_for(&late.order, "\"Cancelled\"", UNHINDERED).await?;
+        timer = timer.max(placed.elapsed());
+        for store in stage.stores().values() {
+            oldest_ms = store.census().await?.oldest_unconfirmed_ms.max(oldest_ms);
+        }
+    }
+    let limit_ms = UNHINDERED.as_millis() as u64;
+    ensure!(oldest_ms < limit_ms, "a commit was unpublished for {oldest_ms} ms");
+    Ok(format!("an order {order:?}, a timer {timer:?}, the outbox {oldest_ms} ms at most"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,7 @@ claims! { $
     timers::no_more_due_work_comes_out_than_asked_for,
     timers::the_wait_for_the_next_due_work_is_known,
     requests::a_request_comes_out_whole_and_counts_its_attempts,
+    requests::a_request_grows_old_by_the_clock_of_the_store,
     requests::a_claimed_request_is_not_handed_out_twice_within_its_lease,
     requests::a_request_is_handed_out_again_after_its_lease,
     requests::a_released_request_comes_out_when_it_was_said,

@@ -63,7 +63,7 @@ impl<S: Service> Batch<S> {
                 traceparent: traceparent.clone(),
                 body: body_of(&request),
                 attempts: 0,
-                created_at_ms: self.now_ms,
+                age_ms: 0,
                 lease_ms: 0,
             });
         }

@@ -43,7 +43,8 @@ impl<S: Service> Batch<S> {
             .iter()
             .filter_map(|w| {
                 let message = w.row.message.clone();
-                // It was read once when it was deferred, so it can be read again.
+                // Read once when it was deferred, it can be read again, but by an older version
+                // of this service: that leaves it to a newer one until its patience ends.
                 let typed = admit::body::<S::Consumes>(&message).ok()?;
                 let (inbox_id, hash) = (message.id, 0);
                 Some(Input { inbox_id, hash, message, typed, source: Source::Broker, raw: None })

@@ -116,7 +116,7 @@ impl Local {
         raw: Raw,
     ) -> Result<Taken, BrokerError> {
         let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
-        let ends = self.take(vec![Raw { exchange, routing_key, ..raw }]).await?;
+        let ends = self.take(vec![Raw { exchange, routing_key, admitted: false, ..raw }]).await?;
         Ok(ends.into_iter().next().expect("as many as were given"))
     }
 

@@ -45,7 +45,8 @@ const REQUESTS: &str = "
         select id from request where next_at <= statement_timestamp()
         order by next_at limit $1 for update skip locked))
     returning id, adapter, entity, name, version, correlation, traceparent, body, attempts,
-        created_at_ms";
+        greatest(0, (extract(epoch from statement_timestamp()) * 1000)::bigint - created_at_ms)
+            as age_ms";
 
 /// request_pkey
 const RELEASE: &str = "update request set next_at = in_ms($2) where id = $1";

@@ -46,11 +46,11 @@ const REQUESTED: &str = "
     insert into request (id, adapter, entity, name, version, correlation, traceparent, body,
         attempts, created_at_ms, next_at)
     select r.id, r.adapter, r.entity, r.name, r.version, r.correlation, r.traceparent, r.body,
-        r.attempts, r.created_at_ms, in_ms(r.lease_ms)
+        r.attempts, (extract(epoch from statement_timestamp()) * 1000)::bigint, in_ms(r.lease_ms)
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[],
-        $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[])
+        $7::text[], $8::bytea[], $9::bigint[], $10::bigint[])
         as r (id, adapter, entity, name, version, correlation, traceparent, body,
-            attempts, created_at_ms, lease_ms)";
+            attempts, lease_ms)";
 
 /// deferred_pkey. One that is gone was taken by somebody else.
 const UNDEFERRED: &str = "
@@ -184,7 +184,6 @@ fn requests(requests: &[RequestRow]) -> Vec<Param<'_>> {
         column(&rows, |r| r.traceparent.as_deref()),
         column(&rows, |r| &*r.body),
         column(&rows, |r| i64::from(r.attempts)),
-        column(&rows, |r| r.created_at_ms),
         column(&rows, |r| r.lease_ms),
     ]
 }

@@ -86,7 +86,7 @@ pub(super) fn request(row: &Row) -> Result<RequestRow, StoreError> {
         traceparent: get(row, "traceparent")?,
         body: bytes(row, "body")?,
         attempts: count(row, "attempts")?,
-        created_at_ms: get(row, "created_at_ms")?,
+        age_ms: get(row, "age_ms")?,
         lease_ms: 0,
     })
 }

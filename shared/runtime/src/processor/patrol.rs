@@ -1,5 +1,6 @@
 //! Work that waits in rows, and what whoever wrote it did not live to finish.
-use super::{Processor, Work};
+use super::Processor;
+use super::work::Work;
 use crate::intake;
 use crate::retry::Backoff;
 use crate::store::StoreError;

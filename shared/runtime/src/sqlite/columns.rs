@@ -30,6 +30,7 @@ pub(super) fn bytes(row: &Row, column: usize) -> Result<Bytes, Error> {
 }
 
 /// The queries of one table with the same columns, so that one function reads them all.
+/// That of requests has the time as its first parameter.
 macro_rules! select {
     (entity $rest:literal) => {
         concat!("SELECT key, version, state, open, overdue_at_ms FROM entity ", $rest)
@@ -51,7 +52,7 @@ macro_rules! select {
     (request $rest:literal) => {
         concat!(
             "SELECT id, adapter, entity, name, version, correlation, traceparent, body, ",
-            "attempts, created_at_ms FROM request ",
+            "attempts, max(0, ?1 - created_at_ms) FROM request ",
             $rest
         )
     };
@@ -120,7 +121,7 @@ pub(super) fn request(row: &Row) -> Result<RequestRow, Error> {
         traceparent: row.get(6)?,
         body: bytes(row, 7)?,
         attempts: row.get(8)?,
-        created_at_ms: row.get(9)?,
+        age_ms: row.get(9)?,
         lease_ms: 0,
     })
 }

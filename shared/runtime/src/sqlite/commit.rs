@@ -214,7 +214,7 @@ fn write_requests(unit: &Transaction, changes: &Changes, now_ms: i64) -> Result<
             row.traceparent,
             &row.body[..],
             row.attempts,
-            row.created_at_ms,
+            now_ms,
             now_ms.saturating_add(row.lease_ms),
         ])?;
     }

@@ -14,6 +14,7 @@ const COMMITS_AT_RISK: usize = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Waiting<T> {
     pub(super) row: T,
+    pub(super) since_ms: i64,
     pub(super) due_ms: i64,
 }
 
@@ -303,7 +304,8 @@ impl Tables {
         for row in &changes.timers {
             let key = (row.entity.clone(), row.name.clone());
             let due_ms = now_ms.saturating_add(row.after_ms);
-            let moved = rows.timers.insert(key, Waiting { row: row.clone(), due_ms });
+            let moved =
+                rows.timers.insert(key, Waiting { row: row.clone(), since_ms: now_ms, due_ms });
             watched.insert(row.id, Watched { due_ms, gone: false });
             if let Some(moved) = moved.filter(|moved| moved.row.id != row.id) {
                 watched.entry(moved.row.id).and_modify(|timer| timer.gone = true);
@@ -312,17 +314,19 @@ impl Tables {
         for row in &changes.requests {
             let due_ms = now_ms.saturating_add(row.lease_ms);
             let row = RequestRow { lease_ms: 0, ..row.clone() };
-            rows.requests.insert(row.id, Waiting { row, due_ms });
+            rows.requests.insert(row.id, Waiting { row, since_ms: now_ms, due_ms });
         }
         for row in &changes.deferred {
             rows.deferrals += 1;
             if bug != Some(Bug::DeferForgotten) {
                 let due_ms = now_ms.saturating_add(row.patience_ms);
-                rows.deferred.insert(rows.deferrals, Waiting { row: row.clone(), due_ms });
+                let waiting = Waiting { row: row.clone(), since_ms: now_ms, due_ms };
+                rows.deferred.insert(rows.deferrals, waiting);
             }
         }
         for row in changes.parked.iter().filter(|_| bug != Some(Bug::ParkForgotten)) {
-            rows.parked.insert(row.id, Waiting { row: row.clone(), due_ms: i64::MAX });
+            let waiting = Waiting { row: row.clone(), since_ms: now_ms, due_ms: i64::MAX };
+            rows.parked.insert(row.id, waiting);
         }
     }
 

@@ -49,7 +49,7 @@ impl Tables {
             .map(|waiting| {
                 waiting.row.attempts = waiting.row.attempts.saturating_add(1);
                 waiting.due_ms = now_ms.saturating_add(lease_ms);
-                waiting.row.clone()
+                RequestRow { age_ms: now_ms - waiting.since_ms, ..waiting.row.clone() }
             })
             .collect()
     }

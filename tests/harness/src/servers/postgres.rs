@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use std::os::unix::process::CommandExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Signal, geteuid};
 
 use super::port::Port;
@@ -18,7 +18,7 @@ use super::server::{Server, find, output, tool};
 /// The only role: superuser, no password, reachable through 127.0.0.1 alone.
 const ROLE: &str = "quadrille";
 
-/// How long `initdb` may take: 1 s was measured.
+/// How long `initdb` or a copy for a standby may take: 1 s was measured.
 const INITDB: Duration = Duration::from_secs(60);
 
 /// How long an ordered stop may take, with whatever checkpoint it makes.
@@ -80,12 +80,48 @@ impl Postgres {
         let initdb = find("initdb", &folders, "install the package postgresql")?;
         let programs = initdb.parent().context("initdb has no folder")?.to_owned();
         let user = if geteuid().is_root() { Some(server_user()?) } else { None };
+        let postgres = Self::new(programs, user, fsync)?;
+        let mut cluster = postgres.command("initdb", Signal::KILL);
+        cluster.args(["--pgdata=data", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+        cluster.args(["--no-sync", &format!("--username={ROLE}")]);
+        postgres.make_cluster(cluster, "initdb")?;
+        postgres.launch()?;
+        Ok(postgres)
+    }
+
+    fn new(programs: PathBuf, user: Option<(u32, u32)>, fsync: &'static str) -> Result<Postgres> {
         let (server, port) = (Server::new("postgres")?, Port::claim()?);
         let databases = AtomicU32::new(0);
         let postgres = Postgres { server, port, programs, user, databases, fsync };
-        postgres.make_cluster()?;
-        postgres.launch()?;
+        if let Some((user, group)) = user {
+            postgres.server.keeper.give_to(user, group)?;
+        }
         Ok(postgres)
+    }
+
+    /// A standby that follows this server, which it reaches at `way`: its address, or a proxy's.
+    pub fn standby(&self, way: SocketAddr) -> Result<Postgres> {
+        let standby = Self::new(self.programs.clone(), self.user, self.fsync)?;
+        let mut copy = standby.command("pg_basebackup", Signal::KILL);
+        copy.args(["--pgdata=data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        copy.args([format!("--host={}", way.ip()), format!("--port={}", way.port())]);
+        copy.arg(format!("--username={ROLE}"));
+        standby.make_cluster(copy, "pg_basebackup")?;
+        standby.launch()?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the server; returns when it takes writes.
+    pub fn promote(&self) -> Result<()> {
+        let promoted = self.psql("postgres", "select pg_promote()")?;
+        ensure!(promoted.trim() == "t", "the standby was not promoted: {promoted}");
+        Ok(())
+    }
+
+    /// Has each commit wait for a standby from now on; there must be one.
+    pub fn wait_for_standby(&self) -> Result<()> {
+        self.psql("postgres", "alter system set synchronous_standby_names = '*'")?;
+        self.psql("postgres", "select pg_reload_conf()").map(drop)
     }
 
     /// The server of this test binary, started by whoever asks first and ended with the process.
@@ -154,16 +190,10 @@ impl Postgres {
         self.server.signal_all(Signal::CONT);
     }
 
-    fn make_cluster(&self) -> Result<()> {
-        if let Some((user, group)) = self.user {
-            self.server.keeper.give_to(user, group)?;
-        }
-        let mut command = self.command("initdb", Signal::KILL);
-        command.args(["--pgdata=data", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-        command.args(["--no-sync", &format!("--username={ROLE}")]);
-        let mut initdb = self.server.keeper.spawn(command, "initdb.log", "initdb.log")?;
-        if !initdb.wait(INITDB)?.success() {
-            bail!("initdb failed\n{}", initdb.said_last());
+    fn make_cluster(&self, command: Command, what: &str) -> Result<()> {
+        let mut making = self.server.keeper.spawn(command, "made.log", "made.log")?;
+        if !making.wait(INITDB)?.success() {
+            bail!("{what} failed\n{}", making.said_last());
         }
         Ok(())
     }

@@ -6,8 +6,11 @@ fn asking(requests: Vec<RequestRow>) -> Changes {
     Changes { requests, ..Changes::default() }
 }
 
+/// What is claimed; how old it is has a claim of its own.
 async fn claim(store: &dyn Store, lease_ms: i64) -> Vec<RequestRow> {
-    store.claim_requests(ALL, lease_ms).await.expect("a claim")
+    let mut claimed = store.claim_requests(ALL, lease_ms).await.expect("a claim");
+    claimed.iter_mut().for_each(|row| row.age_ms = 0);
+    claimed
 }
 
 fn attempt(n: u128, attempts: u32) -> RequestRow {
@@ -20,6 +23,20 @@ pub(super) async fn a_request_comes_out_whole_and_counts_its_attempts(stage: &dy
     assert_eq!(claim(&*store, SHORT_MS).await, [attempt(1, 1)]);
     stage.pass(SHORT_PASSED_MS).await;
     assert_eq!(claim(&*store, LONG_MS).await, [attempt(1, 2)]);
+}
+
+pub(super) async fn a_request_grows_old_by_the_clock_of_the_store(stage: &dyn Stage) {
+    let store = stage.fresh().await;
+    done(&*store, asking(vec![request(1, "a")])).await;
+    let age_ms = async || match store.claim_requests(ALL, 0).await.expect("a claim")[..] {
+        [RequestRow { age_ms, .. }] => age_ms,
+        ref other => panic!("{other:?}"),
+    };
+    let first_ms = age_ms().await;
+    stage.pass(SHORT_PASSED_MS).await;
+    let passed_ms = age_ms().await - first_ms;
+    assert!((0..LONG_MS).contains(&first_ms), "{first_ms} ms old when it was written");
+    assert!((SHORT_MS..LONG_MS).contains(&passed_ms), "{passed_ms} ms older a moment later");
 }
 
 pub(super) async fn a_claimed_request_is_not_handed_out_twice_within_its_lease(stage: &dyn Stage) {

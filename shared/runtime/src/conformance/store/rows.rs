@@ -95,7 +95,7 @@ pub(super) fn request(n: u128, entity: &str) -> RequestRow {
         traceparent: None,
         body: Bytes::from_static(b"{\"cents\":100}"),
         attempts: 0,
-        created_at_ms: 1_700_000_000_007,
+        age_ms: 0,
         lease_ms: 0,
     }
 }
@@ -147,6 +147,7 @@ pub(super) fn parked(n: u128) -> ParkedRow {
             user_id: Some("shop".to_owned()),
             timestamp: Some(u64::from(u32::MAX) + 1),
             headers: [("x-dot.é".to_owned(), "ß \"quoted\"".to_owned())].into(),
+            admitted: true,
             fault: Some("too many headers".to_owned()),
             body: body.into(),
         },
