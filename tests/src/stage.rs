@@ -4,6 +4,7 @@
 //! on one database. What happened is read from the stores, never asked of a service.
 
 mod doom;
+mod measures;
 mod order;
 mod processes;
 mod receipts;

@@ -285,6 +285,11 @@ impl Processes {
         Ok(all)
     }
 
+    /// The most memory that each process of a service ever held, in bytes.
+    pub(crate) fn memory_peaks(&mut self, service: &str) -> Result<Vec<u64>> {
+        self.of(service).map(|one| one.process.memory_peak()).collect()
+    }
+
     pub(crate) fn all_alive(&mut self) -> Result<()> {
         for one in &mut self.running {
             if let Some(status) = one.process.ended()? {

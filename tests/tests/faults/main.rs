@@ -3,17 +3,21 @@
 //! that fail. Each test ends with the audit, and nobody lends a hand.
 #![allow(clippy::unwrap_used, reason = "helpers of tests unwrap like the tests themselves")]
 
+mod alone;
 mod clock;
 mod cluster;
 mod crowd;
 mod database;
 mod disk;
 mod embedded;
+mod large;
 mod link;
 mod node;
 mod points;
 mod power;
 mod proxies;
+mod starved;
+mod upgrade;
 mod vhost;
 mod wire;
 
