@@ -105,6 +105,15 @@ impl Process {
         self.running.pid()
     }
 
+    /// The most memory that it ever held, in bytes.
+    pub fn memory_peak(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = kilobytes.context("no VmHWM: it has ended")?.parse()?;
+        Ok(kilobytes * 1024)
+    }
+
     /// What it has printed so far.
     pub fn stdout(&self) -> String {
         self.read(STDOUT)

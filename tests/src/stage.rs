@@ -4,6 +4,7 @@
 //! on one database. What happened is read from the stores, never asked of a service.
 
 mod doom;
+mod measures;
 mod order;
 mod processes;
 mod receipts;
@@ -331,7 +332,7 @@ impl Stage {
 
     /// Asks every process to end and waits: how it leaves is for the test to judge, by exit code.
     pub fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
-        self.troupe.leave(deadline)
+        self.processes.leave(deadline)
     }
 
     /// Starts every process again after `stop` or `leave`.
@@ -356,7 +357,7 @@ impl Stage {
 
     /// Bytes of memory of the largest process.
     pub fn memory(&self) -> Result<u64> {
-        self.troupe.memory()
+        self.processes.memory()
     }
 
     /// How many messages a service's own counters say it has parked for this reason.

@@ -198,7 +198,7 @@ impl Party {
             states: states()[name],
             exchange: topology.exchange(),
             queue: topology.queue(),
-            dead_letters: format!("{}.dead", topology.queue()),
+            dead_letters: topology.dead_letters(),
             consumes: wiring.consumes.iter().map(|d| Consumed::new(d, topology)).collect(),
             publishes: wiring.publishes.iter().map(Published::new).collect(),
             timers: wiring.consumes.iter().filter_map(Timer::new).collect(),

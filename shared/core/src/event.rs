@@ -281,8 +281,14 @@ macro_rules! messages {
                 version: u16,
                 from: D,
             ) -> ::core::result::Result<Self, $crate::Undecoded<D::Error>> {
+                $(if (name, version)
+                    == (<$event as $crate::Event>::NAME, <$event as $crate::Event>::VERSION)
+                {
+                    return $crate::strict::event::<$event, D>(from).map(Self::$event);
+                })+
                 $(if name == <$event as $crate::Event>::NAME {
-                    return $crate::strict::event::<$event, D>(version, from).map(Self::$event);
+                    let known = <$event as $crate::Event>::VERSION;
+                    return Err($crate::Undecoded::UnknownVersion { known });
                 })+
                 Err($crate::Undecoded::UnknownName)
             }

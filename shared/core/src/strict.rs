@@ -22,14 +22,8 @@ pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result
     from.deserialize_map(Object(PhantomData))
 }
 
-/// Reads and validates one event of a known name.
-pub fn event<'de, E: Event, D: Deserializer<'de>>(
-    version: u16,
-    from: D,
-) -> Result<E, Undecoded<D::Error>> {
-    if version != E::VERSION {
-        return Err(Undecoded::UnknownVersion { known: E::VERSION });
-    }
+/// Reads and validates one event of a known name and version.
+pub fn event<'de, E: Event, D: Deserializer<'de>>(from: D) -> Result<E, Undecoded<D::Error>> {
     let event: E = object(from).map_err(Undecoded::Body)?;
     event.validate().map_err(Undecoded::Invalid)?;
     Ok(event)

@@ -35,9 +35,13 @@ impl Topology {
     pub fn exchange(&self) -> String {
         Self::exchange_of(&self.service)
     }
-    /// The one queue of this service; its dead letters go to the same name with `.dead` behind it.
+    /// The one queue of this service.
     pub fn queue(&self) -> String {
         format!("quadrille.{}", self.service)
+    }
+    /// The queue for what the broker gives up by itself.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead", self.queue())
     }
     /// All exchanges to declare, each once, sorted.
     pub fn exchanges(&self) -> Vec<String> {

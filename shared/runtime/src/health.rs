@@ -13,6 +13,7 @@ pub struct Health {
     store_failed: AtomicBool,
     outbox_age_ms: AtomicU64,
     last_unit_ms: AtomicI64,
+    dead_letters: AtomicU64,
 }
 
 /// One service's state as `/readyz` says it.
@@ -43,6 +44,14 @@ impl Health {
     }
     pub(crate) fn outbox_age_ms(&self, age: u64) {
         self.outbox_age_ms.store(age, Relaxed);
+    }
+    /// Notes how many messages the broker has given up; returns how many that was before.
+    pub(crate) fn note_dead_letters(&self, count: u64) -> u64 {
+        self.dead_letters.swap(count, Relaxed)
+    }
+    /// Messages that the broker has given up, when it was last asked.
+    pub(crate) fn dead_letters(&self) -> u64 {
+        self.dead_letters.load(Relaxed)
     }
 
     pub fn readiness(&self, service: &str) -> Readiness {

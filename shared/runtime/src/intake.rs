@@ -61,6 +61,30 @@ async fn connect(broker: Arc<dyn Broker>, topology: Topology, prefetch: u16) -> 
     broker.consume(&topology.queue(), prefetch).await
 }
 
+/// Tells of what the broker gave up by itself. That is not in the order of things: what cannot be
+/// used is parked long before. No client can see a policy that throws messages away; it can see
+/// where they go, as they are dead letters then.
+async fn look_at_dead_letters(broker: &dyn Broker, topology: &Topology, health: &Health) {
+    let (service, queue) = (&topology.service, topology.dead_letters());
+    let messages = match broker.depth(&queue).await {
+        Ok(messages) => messages,
+        Err(error) => {
+            tracing::debug!(service, %error, "the dead letters were not counted");
+            return;
+        }
+    };
+    if messages > health.note_dead_letters(messages) {
+        tracing::warn!(
+            service,
+            queue,
+            messages,
+            "the broker gave up messages of this service; each says why in its header x-death: \
+             maxlen is a policy that limits the queue and must say overflow reject-publish, \
+             expired is one that limits its messages' time; then publish them again"
+        );
+    }
+}
+
 impl Intake {
     pub(crate) fn new<S: Service>(
         broker: Arc<dyn Broker>,
@@ -119,6 +143,10 @@ impl Intake {
         })?);
         self.health.consuming(true);
         self.declared = Instant::now();
+        let (broker, topology, health) = self.surroundings();
+        self.declaring = Some(tokio::spawn(async move {
+            look_at_dead_letters(&*broker, &topology, &health).await;
+        }));
         tracing::info!(service = self.topology.service, queue, "consuming");
         Ok(())
     }
@@ -130,12 +158,19 @@ impl Intake {
             return;
         }
         self.declared = Instant::now();
-        let (broker, topology) = (self.broker.clone(), self.topology.clone());
+        let (broker, topology, health) = self.surroundings();
         self.declaring = Some(tokio::spawn(async move {
-            if let Err(error) = broker.declare(&topology).await {
-                tracing::warn!(service = topology.service, %error, "not declared again");
+            match broker.declare(&topology).await {
+                Ok(()) => look_at_dead_letters(&*broker, &topology, &health).await,
+                Err(error) => {
+                    tracing::warn!(service = topology.service, %error, "not declared again");
+                }
             }
         }));
+    }
+
+    fn surroundings(&self) -> (Arc<dyn Broker>, Topology, Arc<Health>) {
+        (self.broker.clone(), self.topology.clone(), self.health.clone())
     }
 
     /// Settles everything up to this tag. A failure only means that it will be delivered again.
@@ -266,6 +301,12 @@ fn redriven<S: Service>(parked: ParkedRow, now_ms: i64) -> Vec<Result<Input<S>, 
         }
     });
     again.collect()
+}
+
+/// Whether this version reads what an earlier one had to park.
+pub(crate) fn understands<S: Service>(parked: &ParkedRow, now_ms: i64) -> bool {
+    let delivery = Delivery { tag: 0, redelivered: true, raw: parked.raw.clone() };
+    read::<S>(&delivery, now_ms).iter().any(Result::is_ok)
 }
 
 /// A fact counts only from the exchange of the service that owns it; what is internal never comes in.

@@ -50,6 +50,7 @@ pub struct Metrics {
     open: Family<OfService, Gauge>,
     overdue: Family<OfService, Gauge>,
     parked: Family<OfService, Gauge>,
+    dead_letter_queue: Family<OfService, Gauge>,
     deferred: Family<OfService, Gauge>,
     timers: Family<OfService, Gauge>,
     requests: Family<OfService, Gauge>,
@@ -77,6 +78,7 @@ impl Metrics {
             open: Family::default(),
             overdue: Family::default(),
             parked: Family::default(),
+            dead_letter_queue: Family::default(),
             deferred: Family::default(),
             timers: Family::default(),
             requests: Family::default(),
@@ -105,6 +107,11 @@ impl Metrics {
             ("quadrille_saga_open", "Entities that should move on", &self.open),
             ("quadrille_saga_overdue", "Entities that should have moved on", &self.overdue),
             ("quadrille_parked", "Messages that wait for an operator", &self.parked),
+            (
+                "quadrille_dead_letter_queue_messages",
+                "Messages that the broker gave up",
+                &self.dead_letter_queue,
+            ),
             ("quadrille_deferred", "Messages that wait for their entity", &self.deferred),
             ("quadrille_timers", "Timers that are armed", &self.timers),
             ("quadrille_requests", "Calls that are owed to the outside world", &self.requests),
@@ -149,6 +156,11 @@ impl Metrics {
         self.returned.get_or_create(&service).inc_by(returned as u64);
     }
 
+    pub(crate) fn dead_letter_queue(&self, service: &'static str, messages: u64) {
+        let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+        self.dead_letter_queue.get_or_create(&OfService { service }).set(messages);
+    }
+
     pub(crate) fn census(&self, service: &'static str, census: &Census) {
         let service = OfService { service };
         let numbers = [
@@ -190,6 +202,7 @@ mod tests {
         metrics.unit("order", &outcomes, Duration::ZERO);
         metrics.published("order", 1, 1);
         metrics.census("order", &Census::default());
+        metrics.dead_letter_queue("order", 1);
         let reference = include_str!("../../../docs/reference/metrics.md");
         let text = metrics.text();
         let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

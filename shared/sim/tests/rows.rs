@@ -1,11 +1,12 @@
 //! What lies in rows of a service and cannot be used there: parked once, and tried again when
 //! somebody says so.
+#![allow(clippy::unwrap_used)]
 use quadrille_core::prelude::*;
 use quadrille_runtime::message::{Message, Raw};
 use quadrille_runtime::store::{
     Changes, DeferredRow, InboxRow, ParkedFilter, ParkedRow, Store, TimerRow,
 };
-use quadrille_sim::{ModelBroker, ModelStore, Plan, Role, Troupe, World, play};
+use quadrille_sim::{ModelBroker, ModelStore, Participant, Plan, Processes, World, play};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -90,12 +91,12 @@ impl Setting {
 fn played<T>(story: impl AsyncFnOnce(&Setting) -> T) -> T {
     let plan = Plan::calm(1);
     play(&plan, async |world: Arc<World>| {
-        let troupe = Troupe::start(&world, &plan, &[Role::of::<Door>()]);
+        let processes = Processes::start(&world, &plan, &[Participant::of::<Door>()]);
         let outside = ModelBroker::new(&world.observer("door"));
         let store = ModelStore::new(&world.observer("door"));
         let setting = Setting { world, outside, store };
         let told = story(&setting).await;
-        troupe.stop().await;
+        processes.stop().await;
         assert_eq!(setting.world.findings(), [""; 0]);
         told
     })

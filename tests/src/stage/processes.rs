@@ -254,12 +254,12 @@ impl Processes {
     /// Asks every process to end; the exit codes of all, none for one that was killed.
     pub(crate) fn leave(&mut self, deadline: Duration) -> Result<Vec<Option<i32>>> {
         let began = Instant::now();
-        for dancer in &self.dancers {
-            dancer.process.ask_to_end()?;
+        for one in &self.running {
+            one.process.ask_to_end()?;
         }
-        let ended = self.dancers.iter_mut().map(|dancer| {
+        let ended = self.running.iter_mut().map(|one| {
             let rest = deadline.saturating_sub(began.elapsed());
-            Ok(dancer.process.wait(rest)?.code())
+            Ok(one.process.wait(rest)?.code())
         });
         ended.collect()
     }
@@ -285,8 +285,8 @@ impl Processes {
     /// Bytes of memory of the largest process.
     pub(crate) fn memory(&self) -> Result<u64> {
         let mut largest = 0;
-        for dancer in &self.dancers {
-            let status = format!("/proc/{}/status", dancer.process.pid());
+        for one in &self.running {
+            let status = format!("/proc/{}/status", one.process.pid());
             let status = std::fs::read_to_string(&status).context(status)?;
             let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
             let kilobytes = resident.and_then(|line| line.split_whitespace().next());
@@ -309,6 +309,11 @@ impl Processes {
             all.push(answer.body_mut().read_to_string()?);
         }
         Ok(all)
+    }
+
+    /// The most memory that each process of a service ever held, in bytes.
+    pub(crate) fn memory_peaks(&mut self, service: &str) -> Result<Vec<u64>> {
+        self.of(service).map(|one| one.process.memory_peak()).collect()
     }
 
     pub(crate) fn all_alive(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::finish;
 use super::proxies::Proxies;
 
-/// Half-open connections are found by their heartbeats, every 10 s and given up after two: 25 s
+/// Half-open connections are found by their heartbeats, every 8 s and given up after two: 25 s
 /// are the target, the rest is for a busy machine.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 

@@ -3,6 +3,7 @@
 //! that fail. Each test ends with the audit, and nobody lends a hand.
 #![allow(clippy::unwrap_used, reason = "helpers of tests unwrap like the tests themselves")]
 
+mod alone;
 mod clock;
 mod cluster;
 mod crowd;
@@ -10,12 +11,15 @@ mod database;
 mod disk;
 mod embedded;
 mod failover;
+mod large;
 mod link;
 mod node;
 mod outage;
 mod points;
 mod power;
 mod proxies;
+mod starved;
+mod upgrade;
 mod vhost;
 mod wire;
 

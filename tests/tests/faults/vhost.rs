@@ -1,9 +1,13 @@
 //! What an operator can do to a virtual host: limits, bindings, exchanges, queues, rights.
 
+mod cancels;
 mod forged;
+mod gone;
+mod limits;
 mod repeats;
 mod rights;
 mod routes;
+mod shuffled;
 
 use std::time::Duration;
 
@@ -17,6 +21,12 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use quadrille::everyone::SERVICES;
+use quadrille_inventory::Inventory;
+use quadrille_order::Order;
+use quadrille_payment::Payment;
+use quadrille_runtime::broker::Topology;
+use quadrille_runtime::intake::topology;
+use quadrille_shipping::Shipment;
 use quadrille_tests::servers::RabbitMq;
 use quadrille_tests::stage::{SOON, Stage};
 use tokio::task::spawn_blocking;
@@ -27,6 +37,11 @@ const TAP: &str = "tap";
 
 /// How long a queue is silent before everything in it was read.
 const SILENT: Duration = Duration::from_millis(1_500);
+
+/// What all services need the broker to have.
+pub(super) fn topologies() -> [Topology; 4] {
+    [topology::<Order>(), topology::<Inventory>(), topology::<Payment>(), topology::<Shipment>()]
+}
 
 /// An operator at the broker.
 pub(super) struct Operator {
@@ -41,6 +56,13 @@ impl Operator {
         let connection = timeout(SOON, connected).await.context("connecting")??;
         let channel = connection.create_channel().await?;
         Ok(Operator { channel, _connection: connection })
+    }
+
+    /// Messages that wait in a queue.
+    pub(super) async fn depth(&self, queue: &str) -> Result<u32> {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = self.channel.queue_declare(queue.into(), passive, FieldTable::default());
+        Ok(found.await?.message_count())
     }
 
     /// A queue that gets a copy of all messages.

@@ -39,7 +39,7 @@ impl Names {
         let name = |text: &str| short(text, || format!("declaring {}", topology.queue()));
         let queue = topology.queue();
         Ok(Self {
-            dead: name(&format!("{queue}.dead"))?,
+            dead: name(&topology.dead_letters())?,
             queue: name(&queue)?,
             exchanges: topology.exchanges().iter().map(|e| name(e)).collect::<Result<_, _>>()?,
             bindings: topology

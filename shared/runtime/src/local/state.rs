@@ -229,5 +229,5 @@ impl State {
 /// The queue of a service, and the one for its dead letters, which nothing here fills: they are
 /// parked in the store.
 pub(super) fn queues_of(topology: &Topology) -> [String; 2] {
-    [topology.queue(), format!("{}.dead", topology.queue())]
+    [topology.queue(), topology.dead_letters()]
 }

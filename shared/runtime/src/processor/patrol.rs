@@ -1,9 +1,11 @@
 //! Work that waits in rows, and what whoever wrote it did not live to finish.
 use super::Processor;
 use super::work::Work;
+use crate::admit::Reason;
 use crate::intake;
+use crate::park::REDRIVING;
 use crate::retry::Backoff;
-use crate::store::StoreError;
+use crate::store::{ParkedFilter, StoreError};
 use quadrille_core::Service;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,6 +27,9 @@ const INBOX_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Rows purged at one time.
 const PURGE_MAX: u32 = 1_000;
+
+/// Parked messages of each reason that one start looks through, oldest first.
+const NOT_UNDERSTOOD_MAX: u32 = 1_000;
 
 impl<S: Service> Processor<S> {
     /// Work that waits in rows: timers, expired and redriven messages, requests, unpublished events.
@@ -51,6 +56,9 @@ impl<S: Service> Processor<S> {
 
     async fn look_through(&mut self) -> Result<(), StoreError> {
         let limit = u32::try_from(self.batch_max).expect("at most 256");
+        if self.first_patrol {
+            self.try_again_what_is_understood_now().await?;
+        }
         let due = self.store.due(limit, DUE_LEASE_MS).await?;
         if !due.is_empty() {
             let now_ms = self.clock.now_ms();
@@ -65,6 +73,7 @@ impl<S: Service> Processor<S> {
             self.next_census = Instant::now() + CENSUS;
             let census = self.store.census().await?;
             self.metrics.census(S::NAME, &census);
+            self.metrics.dead_letter_queue(S::NAME, self.health.dead_letters());
             self.health.outbox_age_ms(census.oldest_unconfirmed_ms);
             if census.overdue > 0 {
                 let overdue = census.overdue;
@@ -80,6 +89,30 @@ impl<S: Service> Processor<S> {
     }
 
     /// Looks sooner than usual.
+    /// An earlier version of this service may have parked what this one understands. Whatever else
+    /// is parked waits for a person.
+    async fn try_again_what_is_understood_now(&mut self) -> Result<(), StoreError> {
+        for reason in [Reason::UnknownType, Reason::UnknownVersion] {
+            let reason = Some(reason.as_str().to_owned());
+            let filter =
+                ParkedFilter { reason, limit: NOT_UNDERSTOOD_MAX, ..ParkedFilter::default() };
+            let (parked, now_ms) = (self.store.parked(&filter).await?, self.clock.now_ms());
+            let understood = parked.iter().filter(|row| intake::understands::<S>(row, now_ms));
+            let ids: Vec<_> = understood.map(|row| row.id).collect();
+            if !ids.is_empty() {
+                let why = "this version understands it";
+                let again = self.store.decide_parked(&ids, REDRIVING, S::NAME, why).await?;
+                let messages = again.len();
+                tracing::info!(
+                    service = S::NAME,
+                    messages,
+                    "parked messages are tried again: {why}"
+                );
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn patrol_within(&mut self, ms: i64) {
         let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         self.next_patrol = self.next_patrol.min(Instant::now() + wait.min(PATROL));
