@@ -62,7 +62,7 @@ async fn declare_all(platform: &Platform) -> Result<Vec<Declared>, BrokerError> 
 
 fn told(topology: Topology) -> Declared {
     let (exchange, queue) = (topology.exchange(), topology.queue());
-    let dead_letters = format!("{queue}.dead");
+    let dead_letters = topology.dead_letters();
     let bindings = topology.bindings.into_iter();
     let bindings =
         bindings.map(|(exchange, routing_key)| Binding { exchange, routing_key }).collect();

@@ -4,21 +4,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use quadrille_runtime::message::BODY_MAX_BYTES;
 use quadrille_tests::load::{judge, load};
 use quadrille_tests::rounds::rounds;
 use quadrille_tests::servers::RabbitMq;
-use quadrille_tests::stage::{Ground, Kind, Stage};
+use quadrille_tests::stage::{Ground, Kind, OrderSpec, Stage};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::finish;
+use super::large::padded;
+use super::vhost::Operator;
 
 /// After a clean restart: the target is 3 s, the rest is for a busy machine.
 const AFTER_RESTART: Duration = Duration::from_secs(12);
 
 /// After a freeze that nobody was told of: the target is 25 s.
 const AFTER_FREEZE: Duration = Duration::from_secs(40);
+
+/// What RabbitMQ takes if nobody says otherwise.
+const BROKERS_OWN_MAX: usize = 128 << 20;
 
 /// Ends with this process; one fault at a time.
 static NODE: Mutex<Option<Arc<RabbitMq>>> = Mutex::const_new(None);
@@ -128,5 +136,41 @@ async fn alarmed(
     // Connections of their own: whoever acknowledges is not blocked, and is not cut off.
     let consuming = stage.logged("order", "consuming service=").len();
     ensure!(consuming == 1, "the consumer was lost {} times", consuming - 1);
+    finish(stage).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_told_the_limit_refuses_larger_bodies_and_nothing_of_ours() {
+    limited(&mut *NODE.lock().await).await.unwrap();
+}
+
+async fn limited(held: &mut Option<Arc<RabbitMq>>) -> Result<()> {
+    let node = node(held).await?;
+    let limit = async |bytes: usize| {
+        let set = format!("application:set_env(rabbit, max_message_size, {bytes}).");
+        on(&node, move |node| node.rabbitmqctl(&["eval", &set])).await
+    };
+    // Channels that are opened from now on.
+    limit(BODY_MAX_BYTES).await?;
+    let (stage, began) = (stage(&node, Kind::AmqpSqlite).await?, Instant::now());
+    let operator = Operator::of(&stage).await?;
+    operator.channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let (exchange, key) = ("quadrille.commands".into(), "order.place.v1".into());
+    let (options, body) = (BasicPublishOptions::default(), vec![b' '; BODY_MAX_BYTES + 1]);
+    let none = BasicProperties::default();
+    let refused = match operator.channel.basic_publish(exchange, key, options, &body, none).await {
+        Ok(confirm) => confirm.await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = refused.err().context("the broker took it")?;
+    ensure!(error.to_string().contains("max size"), "{error}");
+    let order = OrderSpec::of("TEA");
+    stage.publish(padded(&order, BODY_MAX_BYTES)).await?;
+    stage.order_was_placed(&order.order);
+    let mut placed = load(&stage, 20).await?;
+    placed.push(order.order);
+    judge(&stage, &placed, began).await?;
+    limit(BROKERS_OWN_MAX).await?;
+    ensure!(stage.parked("order").await?.is_empty(), "it came through");
     finish(stage).await
 }

@@ -21,12 +21,6 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use quadrille::everyone::SERVICES;
-use quadrille_inventory::Inventory;
-use quadrille_order::Order;
-use quadrille_payment::Payment;
-use quadrille_runtime::broker::Topology;
-use quadrille_runtime::intake::topology;
-use quadrille_shipping::Shipment;
 use quadrille_tests::servers::RabbitMq;
 use quadrille_tests::stage::{SOON, Stage};
 use tokio::task::spawn_blocking;
@@ -37,11 +31,6 @@ const TAP: &str = "tap";
 
 /// How long a queue is silent before everything in it was read.
 const SILENT: Duration = Duration::from_millis(1_500);
-
-/// What all services need the broker to have.
-pub(super) fn topologies() -> [Topology; 4] {
-    [topology::<Order>(), topology::<Inventory>(), topology::<Payment>(), topology::<Shipment>()]
-}
 
 /// An operator at the broker.
 pub(super) struct Operator {

@@ -3,11 +3,13 @@
 //! A message whose properties are not UTF-8 ends lapin's connection before we see it, again and
 //! again, until the broker's delivery limit gives it up, and with it everything else that was out
 //! each time. So after such an end deliveries are taken one by one for a while: then it is given up
-//! alone.
+//! alone. The same where a body is far too large: the broker would send as many as may be out, and
+//! all would be in memory at one time.
 use super::fault::{ACK_MS, CALL_MS, CLOSE_MS, is_unreadable, short, within};
 use super::link::Live;
 use super::raw;
 use crate::broker::{BrokerError, Consumer, Delivery};
+use crate::message::BODY_MAX_BYTES;
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
@@ -32,7 +34,7 @@ pub(super) struct AmqpConsumer {
     /// None once it has ended: lapin's stream must not be asked again after its end, it would wait
     /// for ever.
     stream: Option<lapin::Consumer>,
-    /// Whether something cannot be read, for this consumer and those after it.
+    /// Whether something cannot be read, or is too large, for this consumer and those after it.
     doubt: Arc<AtomicBool>,
     /// Deliveries are taken one by one.
     alone: bool,
@@ -85,8 +87,9 @@ impl AmqpConsumer {
         self.down(why)
     }
 
-    fn suspect(&self, unreadable: bool) {
-        if unreadable {
+    /// Has the next consumer take deliveries one by one.
+    fn suspect(&self, doubtful: bool) {
+        if doubtful {
             self.doubt.store(true, Ordering::Relaxed);
         }
     }
@@ -104,6 +107,10 @@ impl AmqpConsumer {
         // we never saw.
         if delivery.delivery_tag != self.given + 1 {
             return Err(self.end("deliveries are not counted from one, a bug"));
+        }
+        if delivery.data.len() > BODY_MAX_BYTES && !self.alone {
+            self.suspect(true);
+            return Err(self.end("a body is far too large; deliveries are taken one by one"));
         }
         self.given += 1;
         let redelivered = delivery.redelivered;

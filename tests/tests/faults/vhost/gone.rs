@@ -1,22 +1,20 @@
 //! A whole virtual host is deleted and made again, with nothing in it.
 //!
 //! Nobody can see who else has not come back yet: what is published while some of its listeners
-//! have no queue never reaches those. So an operator lets the services in when all queues are there.
+//! have no queue never reaches those. So an operator lets the services in after `quadrille declare`.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use quadrille::everyone::SERVICES;
-use quadrille_runtime::amqp::{Amqp, AmqpConfig};
-use quadrille_runtime::broker::Broker;
 use quadrille_tests::load::{judge, load, rabbitmqctl};
+use quadrille_tests::process::{Program, target_bin};
 use quadrille_tests::rounds::rounds;
 use quadrille_tests::servers::RabbitMq;
 use quadrille_tests::stage::{Ground, Kind, OrderSpec, SOON, Stage};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::topologies;
 use crate::finish;
 
 /// After they are let in: 10 s are the target, as for rights.
@@ -50,11 +48,10 @@ async fn deleted() -> Result<()> {
         ensure!(waited > 0, "nothing was left to be published");
         rabbitmqctl(&["add_vhost", &vhost]).await?;
         rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await?;
-        let operator = Amqp::new(&AmqpConfig::new(&url, "operator"))?;
-        for topology in topologies() {
-            operator.declare(&topology).await?;
-        }
-        operator.close().await;
+        let declare = Program::new(target_bin("quadrille")?).arg("declare");
+        let mut declare = declare.arg("--amqp-url").arg(&url).start()?;
+        let ended = declare.wait(SOON)?;
+        ensure!(ended.success(), "{ended}: {}", declare.stderr());
         rabbitmqctl(&let_in).await?;
         let took = stage.probe(BACK).await?;
         println!("vhost deleted, {waited} commits waited: an order {took:?} after all were let in");

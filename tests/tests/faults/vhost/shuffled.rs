@@ -12,6 +12,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
+use quadrille::choreography::topologies;
 use quadrille_runtime::broker::Topology;
 use quadrille_tests::load::{judge, load};
 use quadrille_tests::rounds::{rounds, seed};
@@ -19,7 +20,7 @@ use quadrille_tests::stage::{Kind, Stage};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Operator, topologies};
+use super::Operator;
 use crate::finish;
 
 /// How long a window waits to be full.
@@ -58,7 +59,7 @@ async fn shuffled() -> Result<()> {
 struct Shoveller {
     operator: Operator,
     rng: fastrand::Rng,
-    all: [Topology; 4],
+    all: Vec<Topology>,
     /// What was meant for the services' queues.
     held: SelectAll<BoxStream<'static, Held>>,
     windows: usize,
