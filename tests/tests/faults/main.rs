@@ -9,6 +9,7 @@ mod cluster;
 mod crowd;
 mod database;
 mod disk;
+mod eio;
 mod embedded;
 mod failover;
 mod large;
