@@ -14,6 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The clock of a process is at most so wrong when it begins, where clocks are wrong at all.
+const SKEW_MAX_MS: u64 = 600_000;
+/// The stream of chance that it is drawn from.
+const SKEW: u64 = 4;
+
 /// Whom a process calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -136,6 +141,17 @@ impl State {
             self.trace.tell(now_ms, &life.name, || format!("FAULT {fault}"));
         }
         strikes
+    }
+
+    /// How wrong the clock of the process is that begins now. Where clocks jump, no two are alike.
+    fn skew_ms(&self) -> i64 {
+        let mut chance = Chance::stream(self.seed, SKEW << 32 | self.births);
+        let (ahead, behind) = (Fault::ClockForward, Fault::ClockBack);
+        match chance.one_in(2) {
+            true if self.faults.is_on(ahead) => chance.within(1..=SKEW_MAX_MS) as i64,
+            false if self.faults.is_on(behind) => -(chance.within(1..=SKEW_MAX_MS) as i64),
+            _ => 0,
+        }
     }
 
     pub(crate) fn found(&mut self, what: impl FnOnce() -> String) {
@@ -295,6 +311,7 @@ impl World {
     pub fn born(self: &Arc<Self>, service: &'static str, replica: u32, newer: bool) -> Port {
         let mut state = self.state();
         state.births += 1;
+        let clock_off_ms = AtomicI64::new(state.skew_ms());
         let life = Arc::new(Life {
             id: state.births,
             service,
@@ -304,7 +321,7 @@ impl World {
             dead: AtomicBool::new(false),
             died: Notify::new(),
             leaving: CancellationToken::new(),
-            clock_off_ms: AtomicI64::new(0),
+            clock_off_ms,
         });
         state.lives.push(life.clone());
         let now_ms = state.now_ms;

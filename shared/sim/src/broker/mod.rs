@@ -319,7 +319,8 @@ impl ModelConsumer {
             false => state.chance.within(1..=max as u64) as usize,
         };
         let limit = match state.faults.is_on(Fault::DeliveryLimit) {
-            true => 3,
+            // At zero whatever is given back is dead: also what was settled, if nobody heard so.
+            true => (state.seed % 4) as u32,
             false => queues::DELIVERY_LIMIT,
         };
         let taken = state.queues.take(self.id, max, limit);

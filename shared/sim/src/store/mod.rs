@@ -52,6 +52,14 @@ impl State {
         BEGINNING_MS + now_ms + self.tables(life).clock_off_ms
     }
 
+    /// The time that timers are compared with.
+    fn timer_ms(&mut self, life: &Life) -> i64 {
+        match self.has(Bug::TimerByProcessClock) {
+            true => BEGINNING_MS + self.now_ms as i64 + life.clock_off_ms.load(Relaxed),
+            false => self.store_ms(life),
+        }
+    }
+
     /// What stands in the way of any call, whatever it wants; one in `n` times as often.
     fn stumbles(
         &mut self,
@@ -199,14 +207,8 @@ impl Store for ModelStore {
     async fn due(&self, limit: u32, lease_ms: i64) -> Result<Vec<Due>, StoreError> {
         let effect = |state: &mut State, life: &Life| {
             state.stumbles(life, "claim what is due", false, POLLS)?;
-            let true_ms = state.store_ms(life);
-            let (mut now_ms, mut lease_ms) = (true_ms, lease_ms);
-            if state.has(Bug::TimerByProcessClock) {
-                now_ms = BEGINNING_MS + state.now_ms as i64 + life.clock_off_ms.load(Relaxed);
-            }
-            if state.has(Bug::LeaseForever) {
-                lease_ms = FOR_EVER_MS;
-            }
+            let (true_ms, now_ms) = (state.store_ms(life), state.timer_ms(life));
+            let lease_ms = if state.has(Bug::LeaseForever) { FOR_EVER_MS } else { lease_ms };
             let due = state.tables(life).due(now_ms, limit, lease_ms);
             for one in &due {
                 if let Due::Timer(row) = one
@@ -223,7 +225,7 @@ impl Store for ModelStore {
     async fn next_due_in_ms(&self) -> Result<Option<i64>, StoreError> {
         let effect = |state: &mut State, life: &Life| {
             state.stumbles(life, "look when the next timer is due", false, POLLS)?;
-            let now_ms = state.store_ms(life);
+            let now_ms = state.timer_ms(life);
             Ok(state.tables(life).next_due_in_ms(now_ms))
         };
         self.0.call(Call::NextDue, effect).await
