@@ -89,7 +89,9 @@ async fn crowd() -> Result<()> {
         let order = OrderSpec::of("TEA");
         stage.place(&order).await?;
         stage.revive("order")?;
-        stage.wait_for_parked("order", (round * CROWD) as usize).await?;
+        for parked in (round - 1) * CROWD..round * CROWD {
+            stage.wait_for_parked("order", parked as usize + 1).await?;
+        }
         stage.wait_for(&order.order, "\"Completed\"", SOON).await?;
         let memory = stage.memory_peak_mib("order")?;
         println!("{CROWD} bodies of 16 MiB at once: at most {memory} MiB were ever held");
