@@ -65,6 +65,9 @@ async fn sizes() -> Result<()> {
         }
         placed.extend(load(&stage, 20).await?);
         judge(&stage, &placed, began).await?;
+        // The most that was ever held is a life's.
+        stage.crash("order").await?;
+        stage.wait_until_consuming("order", 1)?;
     }
     finish(stage).await
 }
