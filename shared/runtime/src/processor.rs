@@ -37,8 +37,12 @@ const ATTEMPTS_MAX: u32 = 3;
 /// What lost against somebody else this often in one batch is tried message by message.
 const CONFLICTS_MAX: u32 = 5;
 
-/// How long a stopping service has to finish what is under way.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a stopping service waits for calls to the outside world and for confirms: whoever is
+/// slower is waited for by the next life.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(6);
+
+/// How long it has to be gone: only a store that does not answer takes longer than the drain.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Everything that one running service is made of.
 pub struct Parts<S: Service> {
@@ -70,14 +74,14 @@ pub async fn run<S: Service>(parts: Parts<S>, stop: CancellationToken) -> Result
     let clock = parts.clock.clone();
     let late = async {
         stop.cancelled().await;
-        clock.sleep(DRAIN_DEADLINE).await;
+        clock.sleep(STOP_DEADLINE).await;
     };
     tokio::select! { biased;
         ended = Processor::new(parts, stop.clone()).run() => ended,
         // Left in the middle, as by a crash: nothing that was promised is lost by that.
         () = late => Err(StoreError::Down {
             attempted: "finish what was under way".to_owned(),
-            why: format!("no answer for {DRAIN_DEADLINE:?}; the next life goes on with it"),
+            why: format!("no answer for {STOP_DEADLINE:?}; the next life goes on with it"),
         }),
     }
 }
