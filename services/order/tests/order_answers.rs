@@ -1,5 +1,6 @@
 //! What an order answers to each message in each state, and what it says when it moves.
 use quadrille_contracts::*;
+use quadrille_core::answers;
 use quadrille_core::prelude::*;
 use quadrille_order::{Order::*, Party::*, *};
 
@@ -30,21 +31,6 @@ fn cancelling<const N: usize>(awaits: [Party; N]) -> Order {
 }
 fn answer(state: Order, message: impl Into<Consumes>) -> Transition<Order> {
     Machine::react(&state, message.into(), &Cx::default())
-}
-
-/// `+` it moves, `.` ignored, `>` deferred, `!` rejected: one mark a message, as in `Consumes`.
-fn answers(state: &Order) -> String {
-    let answer = |message: Consumes| {
-        let mut unit = UnitOfWork::<Order>::default();
-        unit.load(message.key(), state.clone());
-        match unit.decide(message, &Cx::default()).0 {
-            Verdict::Accept => '+',
-            Verdict::Ignore(_) => '.',
-            Verdict::Defer(_) => '>',
-            Verdict::Reject(_) => '!',
-        }
-    };
-    Consumes::examples().into_iter().map(answer).collect()
 }
 
 #[test]

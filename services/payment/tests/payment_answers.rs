@@ -1,5 +1,6 @@
 //! What a payment answers to each message in each state, and what it asks the provider for.
 use quadrille_contracts::*;
+use quadrille_core::answers;
 use quadrille_core::prelude::*;
 use quadrille_payment::provider::*;
 use quadrille_payment::{Payment::*, *};
@@ -21,21 +22,6 @@ fn undo_refused(undo: Undo, attempt: u32) -> Payment {
 }
 fn answer(state: Payment, message: impl Into<Consumes>) -> Transition<Payment> {
     Machine::react(&state, message.into(), &Cx::default())
-}
-
-/// `+` it moves, `.` ignored, `>` deferred, `!` rejected: one mark a message, as in `Consumes`.
-fn answers(state: &Payment) -> String {
-    let answer = |message: Consumes| {
-        let mut unit = UnitOfWork::<Payment>::default();
-        unit.load(message.key(), state.clone());
-        match unit.decide(message, &Cx::default()).0 {
-            Verdict::Accept => '+',
-            Verdict::Ignore(_) => '.',
-            Verdict::Defer(_) => '>',
-            Verdict::Reject(_) => '!',
-        }
-    };
-    Consumes::examples().into_iter().map(answer).collect()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a shipment answers to each message in each state, and what it asks the carrier for.
 use quadrille_contracts::*;
+use quadrille_core::answers;
 use quadrille_core::prelude::*;
 use quadrille_shipping::carrier::*;
 use quadrille_shipping::{Shipment::*, *};
@@ -15,21 +16,6 @@ fn noted() -> Shipment {
 }
 fn answer(state: Shipment, message: impl Into<Consumes>) -> Transition<Shipment> {
     Machine::react(&state, message.into(), &Cx::default())
-}
-
-/// `+` it moves, `.` ignored, `>` deferred, `!` rejected: one mark a message, as in `Consumes`.
-fn answers(state: &Shipment) -> String {
-    let answer = |message: Consumes| {
-        let mut unit = UnitOfWork::<Shipment>::default();
-        unit.load(message.key(), state.clone());
-        match unit.decide(message, &Cx::default()).0 {
-            Verdict::Accept => '+',
-            Verdict::Ignore(_) => '.',
-            Verdict::Defer(_) => '>',
-            Verdict::Reject(_) => '!',
-        }
-    };
-    Consumes::examples().into_iter().map(answer).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod wiring;
 pub use event::{
     Descriptor, Event, Example, Invalid, Keyed, Messages, NoMessages, Origin, Undecoded,
 };
-pub use machine::{Cx, Machine, Transition, becomes, defer, ignore, reject};
+pub use machine::{Cx, Machine, Transition, answers, becomes, defer, ignore, reject};
 pub use service::{Adapter, Effects, Service, UnitOfWork, Verdict};
 pub use wiring::{Fault, Wiring, check};
 

@@ -1,5 +1,6 @@
 //! One entity, its states, and how each answers each message.
 use crate::{Event, Keyed, Messages, Verdict};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::hash::Hash;
@@ -65,6 +66,20 @@ pub fn defer<M: Machine>(why: &'static str) -> Transition<M> {
 /// Impossible: somebody broke the contract; park it.
 pub fn reject<M: Machine>(why: &'static str) -> Transition<M> {
     Transition::of(Verdict::Reject(why), None)
+}
+
+/// How a state answers one example of each message that it consumes, in the order of the list:
+/// `+` it moves, `.` ignored, `>` deferred, `!` rejected.
+///
+/// A test that names these for each state holds the whole table of a machine.
+pub fn answers<M: Machine>(state: &M) -> String {
+    let mark = |message| match state.react(message, &Cx::default()).verdict {
+        Verdict::Accept => '+',
+        Verdict::Ignore(_) => '.',
+        Verdict::Defer(_) => '>',
+        Verdict::Reject(_) => '!',
+    };
+    M::Consumes::examples().into_iter().map(mark).collect()
 }
 
 impl<M: Machine> Transition<M> {
