@@ -5,6 +5,7 @@
 mod book;
 mod replay;
 mod settled;
+mod watch;
 
 use crate::everyone::{self, Stores};
 use crate::screen::{Output, say, say_json};
@@ -20,6 +21,7 @@ use quadrille_shipping::Shipment;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+pub use watch::watch;
 
 /// How much to check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,13 +114,20 @@ impl fmt::Display for Report {
             let verdict = if wrong == 0 { "ok" } else { "WRONG" };
             writeln!(f, "{verdict:>5} {count:>6}  {invariant}")?;
         }
-        for Violation { invariant, subject, what } in self.violations.iter().take(SHOWN_MAX) {
-            writeln!(f, "wrong: {subject}: {what} [{invariant}]")?;
+        for violation in self.violations.iter().take(SHOWN_MAX) {
+            writeln!(f, "{violation}")?;
         }
         match self.violations.len().saturating_sub(SHOWN_MAX) {
             0 => Ok(()),
             more => writeln!(f, "and {more} more"),
         }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { invariant, subject, what } = self;
+        write!(f, "wrong: {subject}: {what} [{invariant}]")
     }
 }
 

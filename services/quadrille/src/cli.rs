@@ -7,15 +7,20 @@ use crate::{
     audit, bench, check, declare, demo, describe, history, proxy, replay, settings, simulate, up,
 };
 use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
 use quadrille_contracts::OrderId;
 use quadrille_runtime::config::Flags;
 use quadrille_runtime::entry;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What is logged by a verb whose answer is what matters.
 const QUIET: &str = "warn";
+
+/// Audits do not follow each other faster.
+const EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Choreography for services on RabbitMQ: run it, look into it, mend it.
 #[derive(Debug, Parser)]
@@ -93,8 +98,11 @@ struct History {
 #[derive(Debug, Args)]
 struct Audit {
     /// Nothing is under way any more: also check what must be true then, such as that all ended
-    #[arg(long)]
+    #[arg(long, conflicts_with = "every")]
     settled: bool,
+    /// Again and again until Ctrl-C, as 10m or 1h; one line each
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    every: Option<Duration>,
     #[command(flatten)]
     answer: Answer,
 }
@@ -199,6 +207,13 @@ fn order_id(text: &str) -> Result<OrderId, String> {
         .map_err(|_| format!("an order's id is a UUID, such as {example}"))
 }
 
+fn interval(text: &str) -> Result<Duration, String> {
+    let every = text.parse::<SignedDuration>().ok().and_then(|every| every.try_into().ok());
+    every.filter(|every| *every >= EVERY_MIN).ok_or_else(|| {
+        format!("{text:?} is not a time of at least a second, such as 10m, 1h or 1d")
+    })
+}
+
 /// Does what was asked.
 pub fn run(cli: Cli) -> ExitCode {
     match cli.verb {
@@ -214,7 +229,12 @@ pub fn run(cli: Cli) -> ExitCode {
                 Ok(history::print(config, order, at, output))
             })
         }
-        Verb::Audit(Audit { settled, answer }) => {
+        Verb::Audit(Audit { every: Some(every), answer, .. }) => {
+            let output = answer.form.output;
+            let flags = answer.stores.flags();
+            entry::process(&flags, |config| Ok(audit::watch(config, every, output)))
+        }
+        Verb::Audit(Audit { settled, answer, .. }) => {
             let (how, output) = (audit::Audit { settled }, answer.form.output);
             entry::process(&answer.stores.flags(), |config| Ok(audit::print(config, how, output)))
         }

@@ -51,10 +51,12 @@ Exit codes: 0 told, 1 no service has heard of it, 64 wrong flag, 69 no store.";
 
 pub(super) const AUDIT: &str = "\
 Reads the journals of all services, changes nothing, and may run beside them.
+Each audit reads everything. With --every the exit code is that of the last.
 
 Examples:
   quadrille audit --data ./data
   quadrille audit --postgres-url postgres://user:password@db/orders --settled
+  quadrille audit --every 1h -o json
 
 Exit codes: 0 all as it must be, 1 a violation, 64 wrong flag, 69 no store.";
 
