@@ -15,7 +15,11 @@ use quadrille_tests::stage::SOON;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-const QUEUE: &str = "wire";
+/// What came of some publishes: how many were confirmed, and in which queue the others are.
+struct Published {
+    queue: String,
+    confirmed: usize,
+}
 
 struct Bench {
     proxy: Proxy,
@@ -41,21 +45,23 @@ impl Bench {
         let proxy = Proxy::start((Ipv4Addr::LOCALHOST, 0).into(), broker.address(), Protocol::Amqp);
         let proxy = proxy.await?;
         let (connection, straight) = connect(&url).await?;
-        let options = QueueDeclareOptions::default();
-        straight.queue_declare(QUEUE.into(), options, FieldTable::default()).await?;
         let through = url.replace(&broker.address().to_string(), &proxy.address().to_string());
         Ok(Bench { proxy, url: through, straight, _connection: connection })
     }
 
-    /// Publishes so many under a rule on a new connection; how many of them were confirmed.
-    async fn publish(&self, rule: &str, messages: usize, body: &[u8]) -> Result<usize> {
+    /// Publishes so many under a rule on a new connection, to a queue of their own.
+    async fn publish(&self, rule: &str, messages: usize, body: &[u8]) -> Result<Published> {
+        let queue = format!("wire.{}", uuid::Uuid::new_v4());
+        let options = QueueDeclareOptions::default();
+        self.straight.queue_declare(queue.as_str().into(), options, FieldTable::default()).await?;
         let (_connection, channel) = connect(&self.url).await?;
         self.proxy.set(&[rule.parse()?]);
         let mut confirms = Vec::new();
         for _ in 0..messages {
             let options = BasicPublishOptions::default();
             let properties = BasicProperties::default();
-            let sent = channel.basic_publish("".into(), QUEUE.into(), options, body, properties);
+            let key = queue.as_str().into();
+            let sent = channel.basic_publish("".into(), key, options, body, properties);
             match sent.await {
                 Ok(confirm) => confirms.push(confirm),
                 Err(_) => break,
@@ -67,14 +73,21 @@ impl Bench {
             confirmed += usize::from(told.is_ok_and(|told| told.is_ok_and(|told| told.is_ack())));
         }
         self.proxy.clear();
-        Ok(confirmed)
+        Ok(Published { queue, confirmed })
     }
 
-    /// Messages in the queue, which is empty then.
-    async fn arrived(&self) -> Result<u32> {
-        // What was cut off may be a moment behind.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        Ok(self.straight.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?)
+    /// Messages that are there when so many have come, or when no more come.
+    async fn arrived(&self, published: &Published, wanted: u32) -> Result<u32> {
+        let (mut arrived, until) = (0, Instant::now() + SOON);
+        loop {
+            // What was cut off may be a moment behind, and what is too many as well.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let (queue, options) = (published.queue.as_str(), QueuePurgeOptions::default());
+            arrived += self.straight.queue_purge(queue.into(), options).await?;
+            if arrived >= wanted || Instant::now() > until {
+                return Ok(arrived);
+            }
+        }
     }
 }
 
@@ -89,17 +102,18 @@ async fn cuts() -> Result<()> {
     let large = vec![7; 200_000];
     for body in [&b"small"[..], &large] {
         let bytes = body.len();
-        bench.publish("cut:publish:5", 9, body).await?;
-        ensure!(bench.arrived().await? == 5, "cut behind the fifth of {bytes} bytes");
-        bench.publish("reset:body:5", 9, body).await?;
-        let arrived = bench.arrived().await?;
+        let cut = bench.publish("cut:publish:5", 9, body).await?;
+        let arrived = bench.arrived(&cut, 5).await?;
+        ensure!(arrived == 5, "{arrived} arrived, cut behind the fifth of {bytes} bytes");
+        let reset = bench.publish("reset:body:5", 9, body).await?;
         // A reset throws away what the broker had not read.
+        let arrived = bench.arrived(&reset, 0).await?;
         ensure!(arrived <= 4, "{arrived} arrived before half of the fifth of {bytes} bytes");
-        let confirmed = bench.publish("cut:confirm:1", 9, body).await?;
+        let Published { confirmed, .. } = bench.publish("cut:confirm:1", 9, body).await?;
         ensure!(confirmed == 0, "{confirmed} of {bytes} bytes were confirmed");
-        bench.arrived().await?;
-        let confirmed = bench.publish("delay:1ms", 9, body).await?;
-        ensure!(confirmed == 9 && bench.arrived().await? == 9, "{confirmed} of {bytes} bytes");
+        let all = bench.publish("delay:1ms", 9, body).await?;
+        let (confirmed, arrived) = (all.confirmed, bench.arrived(&all, 9).await?);
+        ensure!(confirmed == 9 && arrived == 9, "{confirmed}, {arrived} of {bytes} bytes");
     }
     let counts = bench.proxy.counts();
     ensure!(counts.ended == 6 && counts.garbled == 0, "{counts}");
@@ -114,12 +128,12 @@ async fn the_proxy_swallows_and_holds_confirms_and_nothing_else() {
 
 async fn confirms() -> Result<()> {
     let bench = Bench::new().await?;
-    ensure!(bench.publish("swallow:confirms", 5, b"x").await? == 0);
-    ensure!(bench.arrived().await? == 5);
+    let swallowed = bench.publish("swallow:confirms", 5, b"x").await?;
+    ensure!(swallowed.confirmed == 0 && bench.arrived(&swallowed, 5).await? == 5);
     let began = Instant::now();
-    ensure!(bench.publish("hold:confirms:600ms", 5, b"x").await? == 5);
+    let held = bench.publish("hold:confirms:600ms", 5, b"x").await?;
     ensure!(began.elapsed() >= Duration::from_millis(600), "{:?}", began.elapsed());
-    ensure!(bench.arrived().await? == 5);
+    ensure!(held.confirmed == 5 && bench.arrived(&held, 5).await? == 5);
     let (connection, _channel) = connect(&bench.url).await?;
     bench.proxy.strike(End::Reset);
     let until = Instant::now() + SOON;
