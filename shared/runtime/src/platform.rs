@@ -167,16 +167,19 @@ pub async fn open_store(config: &Config, service: &str) -> Result<Arc<dyn Store>
     Ok(store)
 }
 
-/// The same to look at it only, whether its service is running or not: makes and changes nothing
-/// in a folder. A server's schema is brought to this version.
+/// The same to look at it only, whether its service is running or not: makes and changes nothing.
 pub async fn open_store_read_only(
     config: &Config,
     service: &str,
 ) -> Result<Arc<dyn Store>, OpenError> {
-    match (&config.postgres_url, &config.data) {
-        (None, Some(data)) => Ok(Arc::new(Sqlite::open_read_only(file(data, service))?)),
-        _ => open_store(config, service).await,
-    }
+    Ok(match (&config.postgres_url, &config.data) {
+        (Some(url), _) => {
+            let store = Postgres::connect_read_only(url.expose(), service, CONNECTIONS);
+            Arc::new(store.await?)
+        }
+        (None, Some(data)) => Arc::new(Sqlite::open_read_only(file(data, service))?),
+        (None, None) => return open_store(config, service).await,
+    })
 }
 
 fn file(data: &Path, service: &str) -> std::path::PathBuf {

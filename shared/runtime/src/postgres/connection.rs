@@ -30,6 +30,13 @@ const SETTINGS: &str = "-c statement_timeout=5000 -c lock_timeout=2000 \
     -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off \
     -c synchronous_commit=on";
 
+/// Who only looks writes nothing, whatever the role may do, and a standby will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+}
+
 /// How many connections one store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSize(pub usize);
@@ -51,7 +58,12 @@ pub(super) struct Server {
 
 impl Server {
     /// Reads the URL. Connects to nothing yet.
-    pub(super) fn new(url: &str, service: &str, size: PoolSize) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        url: &str,
+        service: &str,
+        size: PoolSize,
+        access: Access,
+    ) -> Result<Self, StoreError> {
         let attempted = "reading the URL of the store";
         // Why the URL is wrong is kept to ourselves: parsers quote what they trip over,
         // and that may be the password.
@@ -69,7 +81,14 @@ impl Server {
         }
         let schema = schema_of(service)?;
         let theirs = config.get_options().unwrap_or_default().to_owned();
-        config.options(format!("{theirs} {SETTINGS} -c search_path={schema}"));
+        let (read_only, server) = match access {
+            Access::Write => ("off", TargetSessionAttrs::ReadWrite),
+            Access::Read => ("on", TargetSessionAttrs::Any),
+        };
+        config.options(format!(
+            "{theirs} {SETTINGS} -c default_transaction_read_only={read_only} \
+             -c search_path={schema}"
+        ));
         if config.get_application_name().is_none() {
             config.application_name(&schema);
         }
@@ -77,7 +96,7 @@ impl Server {
             .connect_timeout(CONNECT_WITHIN)
             .tcp_user_timeout(SILENCE_MAX)
             .keepalives_idle(SILENCE_MAX)
-            .target_session_attrs(TargetSessionAttrs::ReadWrite);
+            .target_session_attrs(server);
         let name = name_of(&config);
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
@@ -141,7 +160,9 @@ mod tests {
     #[test]
     fn a_password_is_in_no_error_about_the_url() {
         for url in ["postgre://u:hunter2@h/d", "u:hunter2@h=1", "postgres://u:hunter2@h:port/d"] {
-            let Err(error) = Server::new(url, "order", PoolSize(1)) else { panic!("{url} passed") };
+            let Err(error) = Server::new(url, "order", PoolSize(1), Access::Write) else {
+                panic!("{url} passed")
+            };
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }
@@ -149,13 +170,15 @@ mod tests {
     #[test]
     fn a_connection_that_must_be_secret_is_refused_and_not_made_in_the_open() {
         let url = "postgres://u@h/d?sslmode=require";
-        let Err(error) = Server::new(url, "order", PoolSize(1)) else { panic!("it passed") };
+        let Err(error) = Server::new(url, "order", PoolSize(1), Access::Write) else {
+            panic!("it passed")
+        };
         assert!(error.to_string().contains("TLS is not built in"), "{error}");
     }
 
     #[test]
     fn a_server_is_named_without_its_user_and_password() {
-        let server = Server::new("postgres://u:hunter2@h:6/d", "order", PoolSize(1));
+        let server = Server::new("postgres://u:hunter2@h:6/d", "order", PoolSize(1), Access::Write);
         assert_eq!(server.map(|s| s.name).ok().as_deref(), Some("h:6/d"));
     }
 

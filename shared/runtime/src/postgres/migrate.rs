@@ -47,6 +47,26 @@ impl Server {
         session.ended();
         Ok(())
     }
+
+    /// Who only reads cannot migrate: the schema must be of this version.
+    pub(super) async fn check_current(&self) -> Result<(), StoreError> {
+        let attempted = format!("looking at the schema at {}", self.name());
+        let missing = missing(&mut self.session().await?, &attempted).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (needed, there) = (MIGRATIONS.len(), MIGRATIONS.len() - missing.len());
+        let why = match there {
+            0 => "it is not there, or this role may not use it: grant usage on it and select on \
+                  its tables"
+                .to_owned(),
+            _ => format!(
+                "its version is {there} and this program needs {needed}: start the service once \
+                 with this program"
+            ),
+        };
+        Err(broken(&attempted, why))
+    }
 }
 
 /// What the schema lacks.

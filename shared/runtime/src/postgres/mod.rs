@@ -21,7 +21,7 @@ use crate::store::{
     Census, Decision, Due, EntityRow, JournalRow, ParkedFilter, ParkedRow, RequestRow, Store,
     StoreError, Transaction, Unconfirmed,
 };
-use connection::Server;
+use connection::{Access, Server};
 use session::Param;
 use unit::Unit;
 
@@ -38,8 +38,24 @@ impl Postgres {
     /// [`StoreError::Broken`] if the URL, the rights or the schema are wrong, with the remedy;
     /// [`StoreError::Down`] if the server does not answer. None of them shows the password.
     pub async fn connect(url: &str, service: &str, size: PoolSize) -> Result<Self, StoreError> {
-        let server = Server::new(url, service, size)?;
+        let server = Server::new(url, service, size, Access::Write)?;
         server.migrate().await?;
+        Ok(Self { server })
+    }
+
+    /// Connects to a store that is there, to look at it: whether its service is running or not,
+    /// by a role that may only read, or on a standby. What would write fails.
+    ///
+    /// # Errors
+    /// As [`Postgres::connect`]; also [`StoreError::Broken`] if there is no such schema, or one of
+    /// another version, as nothing is made here.
+    pub async fn connect_read_only(
+        url: &str,
+        service: &str,
+        size: PoolSize,
+    ) -> Result<Self, StoreError> {
+        let server = Server::new(url, service, size, Access::Read)?;
+        server.check_current().await?;
         Ok(Self { server })
     }
 

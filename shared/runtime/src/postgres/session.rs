@@ -52,7 +52,7 @@ impl Session {
     /// BEGIN, if that was not sent yet.
     pub(super) fn begin(&mut self, steps: &mut Vec<Step<'_>>) {
         if !self.open {
-            steps.insert(0, Step::Plain("begin isolation level read committed read write"));
+            steps.insert(0, Step::Plain("begin isolation level read committed"));
             self.open = true;
         }
     }

@@ -89,14 +89,20 @@ impl Transaction for Unit {
         let (keys, ids) = (wanted.entities.as_slice(), wanted.messages.as_slice());
         let mut steps = Vec::with_capacity(4);
         self.session.begin(&mut steps);
-        steps.push(Step::Bound(LOCK_ENTITIES, vec![Box::new(keys)]));
+        // Who only looks may lock nothing, and asks for no entity.
+        let moves = !keys.is_empty();
+        if moves {
+            steps.push(Step::Bound(LOCK_ENTITIES, vec![Box::new(keys)]));
+        }
         steps.push(Step::Bound(SEEN, vec![Box::new(ids)]));
-        steps.push(Step::Bound(DEFERRED, vec![Box::new(keys)]));
+        if moves {
+            steps.push(Step::Bound(DEFERRED, vec![Box::new(keys)]));
+        }
         let attempted =
             format!("loading {} entities for {} messages", keys.len(), wanted.messages.len());
         let mut answers = self.session.run(&attempted, &steps).await?.into_iter().rev();
-        let mut answer = || answers.next().unwrap_or_default();
-        let (waiting, seen, entities) = (answer(), answer(), answer());
+        let mut answer = |asked: bool| asked.then(|| answers.next()).flatten().unwrap_or_default();
+        let (waiting, seen, entities) = (answer(moves), answer(true), answer(moves));
         let loaded = Loaded {
             seen: seen
                 .iter()

@@ -88,7 +88,6 @@ impl<S: Service> Processor<S> {
         Ok(())
     }
 
-    /// Looks sooner than usual.
     /// An earlier version of this service may have parked what this one understands. Whatever else
     /// is parked waits for a person.
     async fn try_again_what_is_understood_now(&mut self) -> Result<(), StoreError> {
@@ -113,6 +112,7 @@ impl<S: Service> Processor<S> {
         Ok(())
     }
 
+    /// Looks sooner than usual.
     pub(super) fn patrol_within(&mut self, ms: i64) {
         let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         self.next_patrol = self.next_patrol.min(Instant::now() + wait.min(PATROL));

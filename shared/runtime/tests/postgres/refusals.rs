@@ -1,7 +1,7 @@
 //! What is refused, and in which words: rights, passwords, other versions, values.
 use quadrille_runtime::message::Raw;
 use quadrille_runtime::postgres::{PoolSize, Postgres};
-use quadrille_runtime::store::{Changes, ParkedFilter, ParkedRow, Store, StoreError};
+use quadrille_runtime::store::{Changes, ParkedFilter, ParkedRow, Store, StoreError, Wanted};
 use uuid::Uuid;
 
 use super::steps::{advance, transition};
@@ -37,6 +37,49 @@ async fn a_role_without_rights_is_told_what_to_do() {
     client.batch_execute(&grants).await.expect("grants");
     let store = Postgres::connect(&url, &service, PoolSize(1)).await.expect("a store");
     assert_eq!(advance(&store, &["a"], &mut |e| panic!("{e}")).await, 1);
+}
+
+#[tokio::test]
+async fn who_only_looks_needs_no_right_to_write_and_makes_nothing() {
+    let service = anybody();
+    let client = shared().client().await;
+    client.batch_execute("create role auditor login").await.expect("a role");
+    let url = shared().url_of("auditor");
+    let outcome = Postgres::connect_read_only(&url, &service, PoolSize(1)).await;
+    let Err(StoreError::Broken { why, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("not there") && why.contains("grant usage"), "{why}");
+
+    let writer = connect(shared(), &service).await;
+    assert_eq!(advance(&writer, &["a"], &mut |e| panic!("{e}")).await, 1);
+    let schema = format!("quadrille_{service}");
+    let grants = format!(
+        "grant usage on schema {schema} to auditor; \
+         grant select on all tables in schema {schema} to auditor"
+    );
+    client.batch_execute(&grants).await.expect("grants");
+    let store = Postgres::connect_read_only(&url, &service, PoolSize(1)).await.expect("a store");
+    assert_eq!(store.journal(0, 9).await.expect("a journal").len(), 1);
+    assert_eq!(store.entities("", "", 9).await.expect("entities").len(), 1);
+    store.census().await.expect("a census");
+    let filter = ParkedFilter { limit: 9, ..ParkedFilter::default() };
+    assert!(store.parked(&filter).await.expect("a list").is_empty());
+    let wanted = Wanted { messages: vec![Uuid::now_v7()], entities: Vec::new() };
+    let mut unit = store.begin().await.expect("a unit begins");
+    assert!(unit.load(&wanted).await.expect("what was consumed").seen.is_empty());
+    assert!(store.purge(0, 9).await.is_err(), "what would write fails");
+
+    // Nor does a role that may do anything change anything by looking.
+    let (nobody, all) = (anybody(), shared().url());
+    assert!(Postgres::connect_read_only(&all, &nobody, PoolSize(1)).await.is_err());
+    let made = format!("select 1 from pg_namespace where nspname = 'quadrille_{nobody}'");
+    assert!(client.query(&made, &[]).await.expect("names").is_empty());
+    let store = Postgres::connect_read_only(&all, &service, PoolSize(1)).await.expect("a store");
+    let failed = store.purge(0, 9).await.expect_err("what would write fails");
+    assert!(failed.to_string().contains("read-only"), "{failed}");
+    let unit = store.begin().await.expect("a unit begins");
+    let changes = Changes { journal: vec![transition("a", 2)], ..Changes::default() };
+    let failed = unit.commit(changes).await.expect_err("what would write fails");
+    assert!(failed.to_string().contains("read-only"), "{failed}");
 }
 
 #[tokio::test]
