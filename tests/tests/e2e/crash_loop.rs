@@ -13,6 +13,7 @@ use quadrille_runtime::sqlite::Sqlite;
 use quadrille_runtime::store::{ParkedFilter, Store};
 use quadrille_tests::keeper::Keeper;
 use quadrille_tests::process::Program;
+use quadrille_tests::rounds::rounds;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,12 @@ async fn a_message_that_kills_its_process_is_parked_alone() {
     if let Some(data) = std::env::var_os(VICTIM) {
         return live(Path::new(&data)).await;
     }
+    for _ in 0..rounds(10, 100) {
+        killed_by_a_message().await;
+    }
+}
+
+async fn killed_by_a_message() {
     let data = Keeper::new("crash-loop").unwrap();
     let this_test = std::env::current_exe().unwrap();
     let program = Program::new(this_test)

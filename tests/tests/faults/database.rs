@@ -169,13 +169,15 @@ async fn elsewhere() -> Result<()> {
          select pg_sleep({}); commit",
         lasts.as_secs(),
     );
-    let fault = async {
+    let fault = async || {
         let (written, longest) = tokio::join!(psql(other, &long), unhindered(&stage, lasts));
         written?;
         println!("beside a long transaction of {lasts:?}: {}", longest?);
         Ok(())
     };
-    survive(&stage, 150, fault).await?;
+    for _ in 0..rounds(2, 20) {
+        survive(&stage, 150, fault()).await?;
+    }
     calm(&stage, 0)?;
     finish(stage).await
 }
@@ -209,7 +211,7 @@ async fn crossed() -> Result<()> {
     let (stage, name) = stage(2).await?;
     stage.receive_stock("MUG", 100_000).await?;
     let mut placed = Vec::new();
-    for n in 0..rounds(200, 4_000) {
+    for n in 0..rounds(1_000, 10_000) {
         let order = OrderSpec::of("TEA");
         let mut body = order.body();
         let pair = if n % 2 == 0 { ["TEA", "MUG"] } else { ["MUG", "TEA"] };

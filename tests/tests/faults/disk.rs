@@ -37,7 +37,7 @@ async fn full() -> Result<()> {
     let ground = Ground { data: Some(&folder), ..Ground::of(RabbitMq::shared()) };
     let stage = Stage::start_on(Kind::AmqpSqlite, ground).await?;
     stage.receive_stock("TEA", 100_000).await?;
-    for _ in 0..rounds(2, 20) {
+    for _ in 0..rounds(5, 50) {
         let fault = async {
             let taken = disk.fill()?;
             sleep(Duration::from_secs(4)).await;
@@ -63,7 +63,7 @@ async fn read_only() -> Result<()> {
     let order = Program::new(target_bin("order")?);
     let order = order.env("QUADRILLE_AMQP_URL", url).env("QUADRILLE_DATA", disk.folder());
     // What was written before is there after it.
-    for _ in 0..2 {
+    for _ in 0..rounds(5, 50) {
         let mut works = order.start()?;
         works.wait_for_line("consuming service=", SOON)?;
         ensure!(works.terminate(GRACE)?.success(), "it does not end in order");
@@ -95,7 +95,7 @@ async fn pinned() -> Result<()> {
     let stage = Stage::start(Kind::AmqpSqlite).await?;
     stage.receive_stock("TEA", 100_000).await?;
     let file = stage.data().context("no folder")?.join("order.sqlite");
-    let fault = async {
+    let fault = async || {
         let mut reader = Program::new("python3").arg("-c").arg(READER).arg(&file).start()?;
         reader.wait_for_line("reading", SOON)?;
         while reader.ended()?.is_none() {
@@ -103,7 +103,9 @@ async fn pinned() -> Result<()> {
         }
         Ok(())
     };
-    survive(&stage, rounds(200, 5_000), fault).await?;
+    for _ in 0..rounds(2, 20) {
+        survive(&stage, rounds(200, 1_000), fault()).await?;
+    }
     let log = fs::metadata(file.with_extension("sqlite-wal"))?.len();
     println!("a log of {log} bytes was left");
     ensure!(log < LOG_MAX_BYTES, "{log} bytes");

@@ -50,7 +50,7 @@ async fn errors() -> Result<()> {
         let lines = SERVICES.iter().map(|service| stage.logged(service, "check its disk").len());
         lines.sum::<usize>()
     });
-    for round in 0..rounds(4, 60) as usize {
+    for round in 0..rounds(10, 100) as usize {
         let call = CALLS[round % CALLS.len()];
         let fault = async {
             tell(keeper.folder(), &control, &failing(call, 0.3))?;

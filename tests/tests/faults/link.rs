@@ -98,7 +98,7 @@ async fn confirms_that_come_late_or_never_are_not_waited_for() {
 
 async fn late_confirms() -> Result<()> {
     let (proxies, stage) = behind_proxies().await?;
-    for _ in 0..rounds(1, 20) {
+    for _ in 0..rounds(5, 20) {
         let before = proxies.sum(|counts| counts.held + counts.swallowed);
         for (service, rule) in
             SERVICES.into_iter().zip(["hold:confirms:60s", "swallow:confirms"].repeat(2))
@@ -127,7 +127,7 @@ async fn connections_that_are_half_open_are_given_up_and_opened_again() {
 
 async fn half_open() -> Result<()> {
     let (proxies, stage) = behind_proxies().await?;
-    for _ in 0..rounds(1, 10) {
+    for _ in 0..rounds(5, 20) {
         let began = Instant::now();
         let mut placed = load(&stage, 20).await?;
         proxies.set("halt")?;
@@ -151,7 +151,7 @@ async fn a_party_that_hears_nothing_until_the_deadlines_have_fired_undoes_all() 
 
 async fn delayed() -> Result<()> {
     let (proxies, stage) = behind_proxies().await?;
-    for round in 0..rounds(2, 100) {
+    for round in 0..rounds(10, 100) {
         // Nothing is decided without these two.
         let deaf = ["inventory", "payment"][round as usize % 2];
         let began = Instant::now();

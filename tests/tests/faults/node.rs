@@ -61,7 +61,7 @@ async fn a_broker_that_is_restarted_in_order_is_used_again_within_seconds() {
 async fn restarted(held: &mut Option<Arc<RabbitMq>>) -> Result<()> {
     let node = node(held).await?;
     let stage = stage(&node, Kind::AmqpPostgres { replicas: 2 }).await?;
-    for _ in 0..rounds(2, 50) {
+    for _ in 0..rounds(5, 50) {
         let began = Instant::now();
         let mut placed = load(&stage, 60).await?;
         on(&node, RabbitMq::stop_app).await?;
@@ -84,7 +84,7 @@ async fn frozen(held: &mut Option<Arc<RabbitMq>>) -> Result<()> {
     let node = node(held).await?;
     let stage = stage(&node, Kind::AmqpSqlite).await?;
     let sleeps = [5, 25, 90].into_iter().take(rounds(2, 3) as usize);
-    for seconds in sleeps.cycle().take(rounds(2, 100) as usize) {
+    for seconds in sleeps.cycle().take(rounds(5, 100) as usize) {
         let began = Instant::now();
         let placed = load(&stage, 60).await?;
         node.freeze();
@@ -102,9 +102,13 @@ async fn an_alarm_of_the_broker_delays_publishes_and_loses_none() {
     let held = &mut *NODE.lock().await;
     let memory = ["set_vm_memory_high_watermark absolute 1", "set_vm_memory_high_watermark 0.9"];
     let disk = ["set_disk_free_limit 9999GB", "set_disk_free_limit 1MB"];
-    // The first longer than a confirm is waited for, so that publishes are given up and tried again.
-    for ([alarm, end], seconds) in [(memory, rounds(17, 30)), (disk, 2), (disk, rounds(2, 30))] {
-        alarmed(held, alarm, end, seconds).await.context(alarm).unwrap();
+    for _ in 0..rounds(3, 50) {
+        // The first longer than a confirm is waited for, so that publishes are given up and tried
+        // again; the second twice.
+        for ([alarm, end], seconds) in [(memory, rounds(17, 30)), (disk, 2), (disk, rounds(2, 30))]
+        {
+            alarmed(held, alarm, end, seconds).await.context(alarm).unwrap();
+        }
     }
 }
 

@@ -55,6 +55,9 @@ const POINTS: [(&str, &str); 18] = [
     ("swept", "order"),
 ];
 
+/// Kills at each point.
+const FEW: u32 = 10;
+
 /// The points of timers: only orders with a deadline come there.
 const TIMERS: [(&str, &str); 2] = [("timer_due", "order"), ("timer_fired", "order")];
 
@@ -72,18 +75,20 @@ async fn killed(kind: Kind) -> Result<()> {
     let mut stage = Stage::start(kind).await?;
     stage.receive_stock("TEA", 1_000_000).await?;
     let (began, mut all) = (Instant::now(), Vec::new());
-    let times = rounds(1, 10);
+    let times = rounds(FEW, 100);
     for (point, service) in POINTS.into_iter().chain(TIMERS) {
         let mut placed = Vec::new();
         for round in 0..times {
-            // The first, or some later one, when more is under way.
-            let fault = format!("{point}:{}:kill", 1 + round * 5 % 7);
+            // The first, or some later one, when more is under way; what another life left is
+            // swept once.
+            let nth = if point == "swept" { 1 } else { 1 + round * 5 % 7 };
+            let fault = format!("{point}:{nth}:kill");
             let died = die(&mut stage, service, &fault, &mut placed).await;
             died.with_context(|| format!("{fault} in {service}"))?;
         }
         // A request that a dead process had claimed is called when its lease ends, in 30 s: so the
         // points are judged one by one only when there is time.
-        if times > 1 {
+        if times > FEW {
             judge(&stage, &placed, began).await.with_context(|| format!("{point} in {service}"))?;
         }
         println!("{kind:?} | {point} | {service} | {times} kills | {} orders", placed.len());
@@ -144,7 +149,7 @@ async fn a_schema_that_was_half_made_is_made_whole_by_the_next_life() {
 
 async fn half_made(kind: Kind) -> Result<()> {
     let url = RabbitMq::shared().vhost()?;
-    let times = rounds(4, 80) as usize;
+    let times = rounds(10, 80) as usize;
     for ms in INTO_OPENING_MS.iter().cycle().take(times) {
         let keeper = Keeper::new("opening")?;
         let store = match kind {

@@ -36,7 +36,7 @@ async fn cuts() -> Result<()> {
     let operator = Operator::of(&stage).await?;
     operator.tap().await?;
     let mut seen = HashSet::new();
-    for round in 0..rounds(3, 300) {
+    for round in 0..rounds(12, 300) {
         let began = Instant::now();
         let moment = Duration::from_millis(uuid::Uuid::new_v4().as_u128() as u64 % 900);
         let cut = async {

@@ -81,7 +81,7 @@ async fn what_an_older_consumer_does_not_understand_is_parked_and_taken_after_it
 }
 
 async fn upgraded() -> Result<()> {
-    for _ in 0..rounds(1, 20) {
+    for _ in 0..rounds(5, 50) {
         let archive = Alone::new().await?;
         let running = archive.run::<Older>().await?;
         let order = order_id();

@@ -19,7 +19,7 @@ async fn killed() -> Result<()> {
     let broker = Arc::new(spawn_blocking(RabbitMq::start).await??);
     let stage = Stage::start_on(Kind::AmqpPostgres { replicas: 2 }, Ground::of(&broker)).await?;
     stage.receive_stock("TEA", 10_000).await?;
-    for round in 0..rounds(2, 10) {
+    for round in 0..rounds(5, 20) {
         let began = Instant::now();
         let mut placed = load(&stage, 60).await?;
         // So that some are out and cannot be acknowledged.

@@ -26,7 +26,7 @@ async fn killed(kind: Kind) -> Result<()> {
     stage.receive_stock("TEA", 100_000).await?;
     let (began, mut placed) = (Instant::now(), Vec::new());
     let mut told = Vec::new();
-    for _ in 0..rounds(12, 200) {
+    for _ in 0..rounds(40, 400) {
         let chance = uuid::Uuid::new_v4().as_u128();
         let orders = 1 + (chance % 16) as u32;
         let service = SERVICES[(chance >> 64) as usize % SERVICES.len()];
@@ -52,7 +52,7 @@ async fn ended(kind: Kind) -> Result<()> {
     let mut stage = Stage::start(kind).await?;
     stage.receive_stock("TEA", 100_000).await?;
     let (began, mut placed) = (Instant::now(), Vec::new());
-    for _ in 0..rounds(3, 30) {
+    for _ in 0..rounds(5, 50) {
         placed.extend(load(&stage, 40).await?);
         let took = stage.stop(GRACE).await?;
         ensure!(took < GRACE, "{took:?}");

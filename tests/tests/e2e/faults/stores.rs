@@ -21,7 +21,7 @@ async fn restarted() -> Result<()> {
     let ground = Ground { store: Some(&database), ..Ground::of(RabbitMq::shared()) };
     let mut stage = Stage::start_on(Kind::AmqpPostgres { replicas: 2 }, ground).await?;
     stage.receive_stock("TEA", 10_000).await?;
-    for round in 0..rounds(1, 10) {
+    for round in 0..rounds(2, 20) {
         for stop in [Stop::Fast, Stop::Immediate] {
             let server = database.clone();
             let fault = async move { spawn_blocking(move || server.restart(stop)).await? };
@@ -53,7 +53,7 @@ async fn locked() -> Result<()> {
     let mut stage = Stage::start(Kind::AmqpSqlite).await?;
     stage.receive_stock("TEA", 10_000).await?;
     let file = stage.data().context("no folder")?.join("order.sqlite");
-    let fault = async {
+    let fault = async || {
         let mut other = Program::new("python3").arg("-c").arg(LOCK).arg(&file).start()?;
         other.wait_for_line("locked", SOON)?;
         let began = Instant::now();
@@ -61,11 +61,14 @@ async fn locked() -> Result<()> {
         ensure!(ended.success() && began.elapsed() > Duration::from_secs(9), "{ended}");
         Ok(())
     };
-    survive(&stage, 100, fault).await?;
+    for _ in 0..rounds(3, 20) {
+        survive(&stage, 100, fault()).await?;
+    }
     stage.all_alive()?;
     let told = stage.logged("order", "the store does not answer");
     ensure!(!told.is_empty(), "the lock was not felt");
-    ensure!(told.len() < 10, "{} lines for one outage: {told:#?}", told.len());
+    let outages = rounds(3, 20) as usize;
+    ensure!(told.len() < outages * 10, "{} lines for {outages} outages: {told:#?}", told.len());
     stage.stop(Duration::from_secs(10)).await?;
     Ok(())
 }

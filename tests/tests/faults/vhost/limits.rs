@@ -36,7 +36,7 @@ async fn dropped() -> Result<()> {
     stage.receive_stock("TEA", 100_000).await?;
     let operator = Operator::of(&stage).await?;
     operator.channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    for _ in 0..rounds(1, 10) {
+    for _ in 0..rounds(2, 10) {
         let began = Instant::now();
         stage.kill("payment")?;
         let limit = format!(r#"{{"max-length": {ROOM}, "overflow": "drop-head"}}"#);

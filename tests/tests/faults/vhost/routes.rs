@@ -1,5 +1,6 @@
 //! The way of a message through the broker: full queues, lost bindings, exchanges and queues.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -31,7 +32,7 @@ async fn what_a_full_queue_refuses_is_published_again_when_there_is_room() {
 async fn full() -> Result<()> {
     let mut stage = Stage::start(Kind::AmqpSqlite).await?;
     stage.receive_stock("TEA", 100_000).await?;
-    for _ in 0..rounds(2, 50) {
+    for _ in 0..rounds(10, 100) {
         let began = Instant::now();
         // Nobody consumes, so it fills.
         stage.kill("payment")?;
@@ -63,7 +64,7 @@ async fn unbound() -> Result<()> {
     // Only payment hears it, and what else the order service says is still routed.
     let (queue, exchange, key) = ("quadrille.payment", "quadrille.order", "order.confirmed.v1");
     let mut told = 0;
-    for _ in 0..rounds(3, 100) {
+    for _ in 0..rounds(20, 200) {
         let began = Instant::now();
         let none = FieldTable::default;
         let (mut placed, until) = (Vec::new(), Instant::now() + SOON);
@@ -101,18 +102,21 @@ async fn exchange_lost() -> Result<()> {
     let stage = Stage::start(Kind::AmqpPostgres { replicas: 2 }).await?;
     stage.receive_stock("TEA", 100_000).await?;
     let operator = Operator::of(&stage).await?;
-    for round in 0..rounds(2, 20) {
-        let service = SERVICES[round as usize % SERVICES.len()];
+    for round in 1..=rounds(5, 50) as usize {
         let began = Instant::now();
         let mut placed = load(&stage, 20).await?;
         stage.wait_for_the_end(&placed, SOON).await?;
-        let exchange = format!("quadrille.{service}");
-        let options = ExchangeDeleteOptions::default();
-        operator.channel.exchange_delete(exchange.as_str().into(), options).await?;
+        // One, or another two at once.
+        let (one, two) = (SERVICES[round % 4], SERVICES[(round + round / 4) % 4]);
+        for service in BTreeSet::from([one, two]) {
+            let exchange = format!("quadrille.{service}");
+            let options = ExchangeDeleteOptions::default();
+            operator.channel.exchange_delete(exchange.as_str().into(), options).await?;
+        }
         let lost = Instant::now();
         placed.extend(load(&stage, 20).await?);
         judge(&stage, &placed, began).await?;
-        println!("{exchange} deleted: all orders ended {:?} later", lost.elapsed());
+        println!("exchanges of {one}, {two} deleted: all orders ended {:?} later", lost.elapsed());
     }
     finish(stage).await
 }

@@ -44,7 +44,7 @@ async fn shuffled() -> Result<()> {
     let stop = CancellationToken::new();
     let until = stop.clone();
     let shovelling = tokio::spawn(async move { shoveller.run(until).await.map(|()| shoveller) });
-    for _ in 0..rounds(5, 500) {
+    for _ in 0..rounds(20, 500) {
         let began = Instant::now();
         let placed = load(&stage, 40).await?;
         judge(&stage, &placed, began).await?;
