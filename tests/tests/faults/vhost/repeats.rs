@@ -75,7 +75,12 @@ async fn again() -> Result<()> {
         }
         let mut everything = by_id(early);
         everything.extend(by_id(operator.heard().await?));
-        let all: Vec<_> = everything.values().collect();
+        let mut all = Vec::new();
+        for said in everything.values() {
+            if !is_refused(&stage, said).await? {
+                all.push(said);
+            }
+        }
         repeat(&operator, &all, 3).await?;
         judge(&stage, &placed, began).await?;
         let all = all.len();
@@ -90,6 +95,17 @@ async fn again() -> Result<()> {
 async fn psql(name: &str, sql: String) -> Result<String> {
     let name = name.to_owned();
     spawn_blocking(move || Postgres::shared().psql(&name, &sql)).await?
+}
+
+/// Whether this asks to cancel what is completed: that is refused as often as it is asked, and an
+/// answer is all that comes of it.
+async fn is_refused(stage: &Stage, said: &Delivery) -> Result<bool> {
+    if !said.routing_key.as_str().starts_with("order.cancel.") {
+        return Ok(false);
+    }
+    let body: serde_json::Value = serde_json::from_slice(&said.data)?;
+    let order = body["order"].as_str().context("a cancel without an order")?;
+    Ok(stage.state("order", order).await?.is_some_and(|state| state.contains("Completed")))
 }
 
 /// How long each journal is.
