@@ -21,19 +21,22 @@ fn with_field(body: &str) -> String {
 }
 
 /// What a newer process commits: its journal has the field, so whoever publishes from it sends it.
-pub(crate) fn in_the_journal(state: &mut State, life: &Life, changes: &mut Changes) {
+/// Returns the ids of what it says, which are its own only if the commit succeeds.
+pub(crate) fn in_the_journal(life: &Life, changes: &mut Changes) -> Vec<String> {
+    let mut said = Vec::new();
     if !life.newer {
-        return;
+        return said;
     }
     for row in &mut changes.journal {
         let Ok(mut messages) = journal::decode(life.service, row) else { continue };
         for message in &mut messages {
             let body = String::from_utf8_lossy(&message.body).into_owned();
             message.body = with_field(&body).into();
-            state.queues.newer.insert(message.id.to_string());
+            said.push(message.id.to_string());
         }
         row.published = journal::encode(&messages);
     }
+    said
 }
 
 /// The same message as it leaves the process that has just committed it.

@@ -10,7 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use quadrille_core::Service;
 use quadrille_runtime::adapter::Caller;
-use quadrille_runtime::broker::Broker;
+use quadrille_runtime::broker::{Broker, Topology};
+use quadrille_runtime::intake::topology;
 use quadrille_runtime::metrics::Metrics;
 use quadrille_runtime::processor::{self, Parts};
 use quadrille_runtime::store::StoreError;
@@ -40,6 +41,7 @@ type Run = dyn Fn(&Port, Setup) -> BoxFuture<'static, Result<(), StoreError>> + 
 #[derive(Clone)]
 pub struct Participant {
     name: &'static str,
+    topology: Topology,
     run: Arc<Run>,
 }
 
@@ -74,7 +76,7 @@ impl Participant {
             };
             processor::run(parts, port.life.leaving.clone()).boxed()
         };
-        Self { name: S::NAME, run: Arc::new(run) }
+        Self { name: S::NAME, topology: topology::<S>(), run: Arc::new(run) }
     }
 }
 
@@ -87,11 +89,15 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Starts as many processes of each service as the plan's seed says.
+    /// Starts as many processes of each service as the plan's seed says, on a broker that has their
+    /// queues, as `quadrille declare` makes them: what is said before a queue is there is not for it.
     pub fn start(world: &Arc<World>, plan: &Plan, participants: &[Participant]) -> Self {
         let mut chance = Chance::stream(plan.seed, 2);
         let stop = CancellationToken::new();
         let mut replicas = Vec::new();
+        for participant in participants {
+            world.state().queues.declare(&participant.topology);
+        }
         for participant in participants {
             let many = if plan.calm { 1 } else { chance.within(1..=plan.replicas.into()) };
             let setup = Setup {

@@ -86,7 +86,7 @@ fn wants(pattern: &str, key: &str) -> bool {
 }
 
 impl Queues {
-    pub(super) fn declare(&mut self, topology: &Topology) {
+    pub(crate) fn declare(&mut self, topology: &Topology) {
         for exchange in topology.exchanges() {
             self.exchanges.entry(exchange).or_default();
         }

@@ -105,7 +105,7 @@ impl State {
         if doubtful && self.faults.chance(Fault::CommitUnknown).one_in(2) {
             return Err(unknown());
         }
-        newer::in_the_journal(self, life, &mut changes);
+        let said = newer::in_the_journal(life, &mut changes);
         if doubtful {
             self.tear(&mut changes);
         }
@@ -115,6 +115,7 @@ impl State {
         let committed = self.tables(life).commit(seen, &changes, now_ms, bug);
         self.tell_commit(life, &changes, &committed);
         if committed.is_ok() {
+            self.queues.newer.extend(said);
             for id in gone {
                 self.found(|| format!("the timer {id} had an effect after it was gone"));
             }
