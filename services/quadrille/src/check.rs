@@ -86,12 +86,18 @@ pub fn print(options: &Options, output: Output) -> Result<(), Failed> {
 /// Measures what threads and reductions buy, and prints it.
 ///
 /// # Errors
-/// If there is no such scope.
+/// If there is no such scope, or two ways of exploring one do not find the same.
 pub fn print_comparison(scope: Option<&str>, output: Output) -> Result<(), Failed> {
     let comparison = compare(scope, |measured| note(measured)).map_err(Failed::config)?;
     match output {
-        Output::Json => say_json(&comparison),
-        Output::Text => say(&comparison),
+        Output::Json => say_json(&comparison)?,
+        Output::Text => say(&comparison)?,
+    }
+    match comparison.0.iter().find(|row| !row.same) {
+        Some(Measured { scope, way, .. }) => Err(Failed::wrong(anyhow!(
+            "scope {scope} has other endings or faults if explored {way}"
+        ))),
+        None => Ok(()),
     }
 }
 

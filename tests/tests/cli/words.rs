@@ -86,6 +86,17 @@ fn a_wrong_call_says_what_to_write_instead() {
 }
 
 #[test]
+fn a_comparison_of_searches_says_that_all_find_the_same() {
+    let said = run(&["check", "--compare", "--scope", "3b", "-o", "json"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let rows: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let of = |field: &str| rows.as_array().unwrap().iter().map(|row| row[field].clone()).collect();
+    let states: Vec<_> = of("states");
+    assert!(states[0] == states[1] && states[1].as_u64() > states[2].as_u64(), "{rows}");
+    assert_eq!(of("same"), vec![true; 3]);
+}
+
+#[test]
 fn settings_are_shown_with_their_source_and_no_secret() {
     let call = |variables: &[(&str, &str)]| {
         let all = variables

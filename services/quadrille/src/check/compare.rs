@@ -28,7 +28,8 @@ pub struct Measured {
     pub took_ms: u64,
     pub bytes: usize,
     pub stopped: Option<String>,
-    /// As many faults, and the same endings, as the first way found.
+    /// The same faults and endings as in the first way that came to its end. One that was stopped
+    /// is not compared.
     pub same: bool,
 }
 
@@ -54,6 +55,7 @@ pub fn compare(name: Option<&str>, tell: fn(&Measured)) -> Result<Comparison> {
             let (faults, endings) = (report.faults.keys(), report.endings);
             let is_same =
                 |first: &Report| faults.eq(first.faults.keys()) && endings == first.endings;
+            let stopped = report.stopped_by.as_ref().map(ToString::to_string);
             let measured = Measured {
                 scope: scope.name,
                 way,
@@ -61,12 +63,14 @@ pub fn compare(name: Option<&str>, tell: fn(&Measured)) -> Result<Comparison> {
                 rests: report.rests,
                 took_ms: report.took.as_millis().try_into().unwrap_or(u64::MAX),
                 bytes: report.bytes,
-                stopped: report.stopped_by.map(|bound| bound.to_string()),
-                same: first.as_ref().is_none_or(is_same),
+                same: stopped.is_some() || first.as_ref().is_none_or(is_same),
+                stopped,
             };
+            if measured.stopped.is_none() {
+                first.get_or_insert(report);
+            }
             tell(&measured);
             rows.push(measured);
-            first.get_or_insert(report);
         }
     }
     Ok(Comparison(rows))
