@@ -6,19 +6,14 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::thread;
 
-/// Runs of an hour within which each must be found.
-const RUNS_MAX: u64 = 500;
-
-/// Found after 26 to 61 runs in the middle, 300 at the worst: minutes each. They are hunted by hand,
-/// with `quadrille simulate --bug all --seeds 0..500`.
-const RARE: [Bug; 4] =
-    [Bug::TimerNotRechecked, Bug::LeaseForever, Bug::RequestApart, Bug::DeferForgotten];
+/// Runs of an hour within which each must be found. The rarest, a timer that is not looked at again
+/// before it fires, took 82 in the middle of 25 hunts, and 305 at the worst.
+const RUNS_MAX: u64 = 1_000;
 
 #[test]
-fn a_planted_bug_is_found_within_a_few_hours_of_simulated_time() {
+fn every_planted_bug_is_found_within_a_thousand_hours_of_simulated_time() {
     let options = Options::default();
-    let soon = |bug: &&Bug| !RARE.contains(bug);
-    let next = Mutex::new(Bug::ALL.iter().filter(soon));
+    let next = Mutex::new(Bug::ALL.iter());
     let missed = Mutex::new(Vec::new());
     let hunt = || {
         while let Some(bug) = { next.lock().unwrap().next() } {
