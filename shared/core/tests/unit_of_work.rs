@@ -1,6 +1,6 @@
 //! One decision: what it reads, what it brings about, and what the next one sees of it.
-use quadrille_core::Wiring;
 use quadrille_core::prelude::*;
+use quadrille_core::{Wiring, answers};
 
 events! {
     from Origin::Command, about table: u32;
@@ -54,6 +54,7 @@ impl Machine for Meal {
                 .request(StoveLight { table }),
             (Unseen, _) => defer("it has to be ordered first"),
             (Cooking, Consumes::MealServed(_)) => becomes(Eaten).cancel::<MealLate>(),
+            (Eaten, Consumes::MealLate(_)) => reject("nobody waits for it"),
             _ => ignore("heard already"),
         }
     }
@@ -185,6 +186,11 @@ fn a_machine_is_a_service_that_ends_and_is_overdue_when_the_machine_is() {
         [Unseen, Cooking, Eaten].map(of),
         [(false, None), (false, Some(LATE)), (true, None)]
     );
+}
+
+#[test]
+fn how_each_state_answers_each_message_is_a_sign_for_each() {
+    assert_eq!([Unseen, Cooking, Eaten].map(|meal| answers(&meal)), ["+>>", ".+.", "..!"]);
 }
 
 /// The stove, as the kitchen sees it.
