@@ -8,10 +8,10 @@ use std::thread;
 
 /// Runs of an hour within which each must be found. The rarest, a timer that is not looked at again
 /// before it fires, took 82 in the middle of 25 hunts, and 305 at the worst.
-const RUNS_MAX: u64 = 1_000;
+const RUNS_MAX: u64 = 500;
 
 #[test]
-fn every_planted_bug_is_found_within_a_thousand_hours_of_simulated_time() {
+fn every_planted_bug_is_found_within_five_hundred_hours_of_simulated_time() {
     let options = Options::default();
     let next = Mutex::new(Bug::ALL.iter());
     let missed = Mutex::new(Vec::new());
