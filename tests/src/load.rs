@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use quadrille::audit::{Audit, audit};
+use quadrille::everyone::SERVICES;
+use quadrille_runtime::store::ParkedRow;
 
 use crate::servers::RabbitMq;
 use crate::stage::{OrderSpec, Outcomes, Stage};
@@ -70,12 +72,26 @@ pub async fn judge(stage: &Stage, placed: &[String], began: Instant) -> Result<O
         let queues = [&["list_queues", "-p", vhost][..], &queues].concat();
         // A private broker has no such vhost: then it says so.
         let queues = rabbitmqctl(&queues).await.unwrap_or_else(|error| format!("{error:#}"));
-        return Err(error.context(format!("{report}{queues}")));
+        let parked = given_up(stage).await?;
+        return Err(error.context(format!("{report}{parked}{queues}")));
     }
     let ended = began.elapsed() - loaded;
     let outcomes = stage.audit().await?;
     println!("{:?}: placed in {loaded:?}, ended {ended:?} later, {outcomes:?}", stage.kind());
     Ok(outcomes)
+}
+
+/// What the services have parked and why, a line each.
+async fn given_up(stage: &Stage) -> Result<String> {
+    let mut lines = String::new();
+    for service in SERVICES {
+        for ParkedRow { reason, detail, raw, .. } in stage.parked(service).await? {
+            let body = String::from_utf8_lossy(&raw.body);
+            let what = format!("{} {body}", raw.routing_key);
+            lines += &format!("{service} parked, {reason}: {detail}: {what}\n");
+        }
+    }
+    Ok(lines)
 }
 
 /// Asks the shared broker, without keeping others of this test from going on.

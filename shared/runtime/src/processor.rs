@@ -31,7 +31,8 @@ pub const BATCH_MAX: usize = 256;
 /// How long the store may wait to be told that events were confirmed: the next commit says it too.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
 
-/// Deliveries tried alone this often, each time killing the process, are parked.
+/// What comes again is tried this often, first with others and then alone; if each time the process
+/// ended, it is parked.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// What lost against somebody else this often in one batch is tried message by message.
@@ -206,8 +207,8 @@ impl<S: Service> Processor<S> {
                 n if n <= ATTEMPTS_MAX => {
                     self.unit_of_work(Work::of([Ok(input)])).await?;
                 }
-                n => {
-                    let why = format!("it was begun {n} times, and each time the process ended");
+                _ => {
+                    let why = format!("each of {ATTEMPTS_MAX} attempts ended with its process");
                     unreadable.push(self.given_up(&input, Reason::RepeatedlyFailed, why));
                 }
             }

@@ -97,6 +97,7 @@ async fn killed_by_a_message() {
     let bodies: Vec<_> = parked.iter().map(|row| row.raw.body.clone()).collect();
     assert_eq!(bodies, [json!({"guest": DEADLY}).to_string()], "{parked:?}");
     assert_eq!(parked[0].reason, "repeatedly_failed");
+    assert_eq!(parked[0].detail, "each of 3 attempts ended with its process");
     let opened = store.entities("", "", 1_000).await.unwrap();
     let opened: BTreeSet<u32> = opened.iter().map(|row| row.key.parse().unwrap()).collect();
     assert_eq!(opened, (0..GUESTS).filter(|guest| *guest != DEADLY).collect());
