@@ -6,5 +6,6 @@ pub mod load;
 pub mod process;
 pub mod rounds;
 pub mod stage;
+pub mod stall;
 
 pub use quadrille_harness::{keeper, servers};

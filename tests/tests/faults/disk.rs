@@ -20,8 +20,8 @@ use tokio::time::sleep;
 
 use super::{GRACE, finish};
 
-/// Room for some hundred orders.
-const DISK_KIB: u32 = 24 * 1024;
+/// Room for some hundred orders, of which a slow machine writes more pages each.
+const DISK_KIB: u32 = 64 * 1024;
 
 /// What a log may have grown to once nobody holds it any more.
 const LOG_MAX_BYTES: u64 = 66 * 1024 * 1024;
@@ -32,7 +32,7 @@ async fn a_full_disk_stops_nobody_for_good_and_loses_nothing() {
 }
 
 async fn full() -> Result<()> {
-    let Some(disk) = Disk::new(DISK_KIB)? else { return Ok(()) };
+    let Some(disk) = Disk::new(rounds(DISK_KIB, 8 * DISK_KIB))? else { return Ok(()) };
     let folder = disk.folder();
     let ground = Ground { data: Some(&folder), ..Ground::of(RabbitMq::shared()) };
     let stage = Stage::start_on(Kind::AmqpSqlite, ground).await?;

@@ -60,12 +60,12 @@ async fn deleted() -> Result<()> {
     finish(stage).await
 }
 
-/// Orders whose payment is with the provider while nothing else is under way: it answers when the
-/// virtual host is gone.
+/// Orders whose payment is with the provider while nothing else is under way: it is busy for two
+/// seconds, and answers when the virtual host is gone.
 async fn wait_for_slow_calls(stage: &Stage) -> Result<Vec<String>> {
     let mut placed = Vec::new();
     for _ in 0..10 {
-        let order = OrderSpec::of("TEA").token("tok_slow");
+        let order = OrderSpec::of("TEA").token("tok_busy");
         stage.place(&order).await?;
         placed.push(order.order);
     }
