@@ -6,6 +6,5 @@ pub mod load;
 pub mod process;
 pub mod rounds;
 pub mod stage;
-pub mod stall;
 
 pub use quadrille_harness::{keeper, servers};

@@ -72,7 +72,7 @@ pub async fn judge(stage: &Stage, placed: &[String], began: Instant) -> Result<O
         let queues = [&["list_queues", "-p", vhost][..], &queues].concat();
         // A private broker has no such vhost: then it says so.
         let queues = rabbitmqctl(&queues).await.unwrap_or_else(|error| format!("{error:#}"));
-        let parked = given_up(stage).await?;
+        let parked = all_parked(stage).await?;
         return Err(error.context(format!("{report}{parked}{queues}")));
     }
     let ended = began.elapsed() - loaded;
@@ -82,7 +82,7 @@ pub async fn judge(stage: &Stage, placed: &[String], began: Instant) -> Result<O
 }
 
 /// What the services have parked and why, a line each.
-async fn given_up(stage: &Stage) -> Result<String> {
+async fn all_parked(stage: &Stage) -> Result<String> {
     let mut lines = String::new();
     for service in SERVICES {
         for ParkedRow { reason, detail, raw, .. } in stage.parked(service).await? {

@@ -2,21 +2,16 @@
 
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use quadrille_tests::keeper::Keeper;
 use quadrille_tests::process::{Program, faulty_bin, target_bin};
 use quadrille_tests::rounds::rounds;
-use quadrille_tests::stall::Stalls;
 use tokio::task::spawn_blocking;
 
 /// One demo: two deadlines of 2 s, and a busy machine.
 const DEMO: Duration = Duration::from_secs(60);
-
-/// Lives in which a demo may be late because the machine stood still: its deadlines pass then.
-const LATE_MAX: u32 = 2;
 
 /// As many as play beside each other: mostly they wait for deadlines.
 const BESIDE: usize = 6;
@@ -47,12 +42,9 @@ async fn a_demo_that_is_killed_at_any_point_goes_on_where_it_was() {
     let all: Vec<_> = (0..rounds(10, 100))
         .flat_map(|round| POINTS.map(|point| (point, nth(point, round))))
         .collect();
-    let stalls = Arc::new(Stalls::watch().unwrap());
     for some in all.chunks(BESIDE) {
-        let beside = some.iter().copied().map(|(point, nth)| {
-            let stalls = stalls.clone();
-            spawn_blocking(move || killed_once(point, nth, &stalls))
-        });
+        let beside = some.iter().copied();
+        let beside = beside.map(|(point, nth)| spawn_blocking(move || killed_once(point, nth)));
         for one in beside.collect::<Vec<_>>() {
             one.await.unwrap().unwrap();
         }
@@ -70,10 +62,10 @@ fn nth(point: &str, round: u32) -> u32 {
 
 /// A busy machine does several things at once, and comes to a point less often: then the time before
 /// will do.
-fn killed_once(point: &str, nth: u32, stalls: &Stalls) -> Result<()> {
+fn killed_once(point: &str, nth: u32) -> Result<()> {
     for nth in (1..=nth).rev() {
         let fault = format!("{point}:{nth}:kill");
-        if killed(&fault, stalls).with_context(|| fault.clone())? {
+        if killed(&fault).with_context(|| fault.clone())? {
             println!("embedded | {fault}");
             return Ok(());
         }
@@ -81,9 +73,9 @@ fn killed_once(point: &str, nth: u32, stalls: &Stalls) -> Result<()> {
     bail!("a demo never comes to {point}")
 }
 
-/// Plays with a fault, then without: the audit of the next life covers both. False if the fault did
-/// not come, and all went well.
-fn killed(fault: &str, stalls: &Stalls) -> Result<bool> {
+/// Plays with a fault, then without: the audit of the second covers both. False if the fault did not
+/// come, and all went well.
+fn killed(fault: &str) -> Result<bool> {
     let keeper = Keeper::new("embedded")?;
     let data = keeper.folder().join("data");
     let whole = Program::new(target_bin("quadrille")?).arg("demo").arg("--data").arg(&data);
@@ -94,30 +86,16 @@ fn killed(fault: &str, stalls: &Stalls) -> Result<bool> {
         // Somebody must have died before, with something that nobody saw confirmed.
         ensure!(faulty("confirmed:3:kill").start()?.wait(DEMO)?.signal() == Some(9));
     }
-    let (mut first, began) = (faulty(fault).start()?, Instant::now());
+    let mut first = faulty(fault).start()?;
     let ended = first.wait(DEMO)?;
-    if ended.success() || (ended.signal().is_none() && stalls.any_since(began)) {
+    if ended.success() {
         return Ok(false);
     }
     ensure!(ended.signal() == Some(9), "{ended}: {}{}", first.stdout(), first.stderr());
-    next_life(&whole, stalls)?;
+    let mut second = whole.start()?;
+    let ended = second.wait(DEMO)?;
+    ensure!(ended.success(), "{ended}: {}{}", second.stdout(), second.stderr());
+    let found = "The audit found nothing";
+    ensure!(second.stdout().contains(found), "{}", second.stdout());
     Ok(true)
-}
-
-/// The life after. One that was late with the machine is judged by the one that comes after it, whose
-/// audit covers it too.
-fn next_life(whole: &Program, stalls: &Stalls) -> Result<()> {
-    let mut late = 0;
-    loop {
-        let (mut demo, began) = (whole.start()?, Instant::now());
-        let ended = demo.wait(DEMO)?;
-        if !ended.success() && late < LATE_MAX && stalls.any_since(began) {
-            late += 1;
-            continue;
-        }
-        ensure!(ended.success(), "{ended}: {}{}", demo.stdout(), demo.stderr());
-        let found = "The audit found nothing";
-        ensure!(demo.stdout().contains(found), "{}", demo.stdout());
-        return Ok(());
-    }
 }
